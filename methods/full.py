@@ -1,0 +1,24 @@
+"""Multi-task full fine-tuning: one backbone, trained as a whole by all tasks.
+
+Paper: none; the standard multi-task baseline.
+Differs from the paper: nothing.
+"""
+
+from petl_bench.method import Counts, Method
+from petl_bench.registry import METHODS
+
+
+@METHODS.register("full")
+class Full(Method):
+    """One trained backbone whose pyramid all decoders read."""
+
+    paper = ""
+    executions = ("shared",)
+
+    def adapt(self) -> None:
+        """Unfreeze the whole backbone."""
+        self.backbone.requires_grad_(True)
+
+    def expected_parameters(self) -> Counts:
+        """Return one backbone."""
+        return Counts(shared=self.backbone.num_parameters)

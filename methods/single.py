@@ -1,0 +1,43 @@
+"""Single-task full fine-tuning: one backbone per task. The reference of delta_m.
+
+Paper: none; the standard baseline.
+Differs from the paper: the T trainings share one run and its image batches; they share no parameter, and gradients are
+clipped per task, so the numbers are those of T separate runs.
+"""
+
+from torch import Tensor, nn
+
+from petl_bench.features import Features
+from petl_bench.method import Counts, Method
+from petl_bench.registry import METHODS
+
+
+@METHODS.register("single")
+class Single(Method):
+    """T trained backbones; decoder t reads the pyramid of backbone t."""
+
+    paper = ""
+    executions = ("replicated",)
+
+    def adapt(self) -> None:
+        """Copy the backbone once per task beyond the first and unfreeze every copy."""
+        copies = [self.backbone] + [self.copy_backbone() for _ in self.tasks[1:]]
+        self.replicas = nn.ModuleDict(zip(self.tasks, copies, strict=True))
+        self.replicas.requires_grad_(True)
+
+    @property
+    def execution(self) -> str:
+        """T backbones run."""
+        return "replicated"
+
+    def private_modules(self) -> dict[str, nn.Module]:
+        """Return each task's backbone."""
+        return dict(self.replicas.items())
+
+    def expected_parameters(self) -> Counts:
+        """Return T backbones."""
+        return Counts(per_task=len(self.tasks) * self.backbone.num_parameters)
+
+    def forward(self, image: Tensor) -> Features:
+        """Run every task's backbone on the images [B, 3, H, W]."""
+        return Features(per_task={task: replica(image) for task, replica in self.replicas.items()})

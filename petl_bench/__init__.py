@@ -1,0 +1,46 @@
+"""petl-bench: parameter-efficient transfer learning for multi-task dense prediction, compared fairly.
+
+Importing this package imports no torch: the public names below are loaded when they are first used.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from petl_bench.backbones.base import Backbone as Backbone
+    from petl_bench.config import MethodConfig as MethodConfig
+    from petl_bench.config import RunConfig as RunConfig
+    from petl_bench.engine.build import build as build
+    from petl_bench.engine.run import run as run
+    from petl_bench.features import Features as Features
+    from petl_bench.method import Method as Method
+    from petl_bench.model import MultiTaskModel as MultiTaskModel
+    from petl_bench.record import RunRecord as RunRecord
+    from petl_bench.registry import METHODS as METHODS
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Backbone": "petl_bench.backbones.base",
+    "Features": "petl_bench.features",
+    "METHODS": "petl_bench.registry",
+    "Method": "petl_bench.method",
+    "MethodConfig": "petl_bench.config",
+    "MultiTaskModel": "petl_bench.model",
+    "RunConfig": "petl_bench.config",
+    "RunRecord": "petl_bench.record",
+    "build": "petl_bench.engine.build",
+    "run": "petl_bench.engine.run",
+}
+
+__all__ = ["__version__", *sorted(_HOMES)]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

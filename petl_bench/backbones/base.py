@@ -1,0 +1,200 @@
+"""The Backbone contract: a frozen timm trunk, walked block by block, with named sites that a method may replace."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from petl_bench.features import Pyramid, fork
+
+
+@dataclass(frozen=True)
+class StageInfo:
+    """One level of the pyramid: its channels and its stride in pixels."""
+
+    channels: int
+    stride: int
+
+
+@dataclass(frozen=True)
+class Block:
+    """A transformer block: its path in the trunk, its place and its width in channels."""
+
+    path: str
+    stage: int
+    index: int
+    width: int
+    is_last_in_stage: bool
+
+
+@dataclass(frozen=True)
+class Site:
+    """A module inside a block that a method may read or replace; ``kind`` is its path inside the block."""
+
+    path: str
+    kind: str
+    stage: int
+    block: int
+    width: int
+    is_last_in_stage: bool
+    module: nn.Module
+
+
+@dataclass(frozen=True)
+class Walk:
+    """What one pass through the trunk gives, in the trunk's own layout of tokens.
+
+    Attributes:
+        streams: The tokens at the end of every stage.
+        extras: Per stage, what the stage's blocks returned beside the stream.
+    """
+
+    streams: tuple[Tensor, ...]
+    extras: tuple[tuple[Tensor, ...], ...]
+
+
+class Backbone(nn.Module, ABC):
+    """A frozen trunk: images [B, 3, H, W] in 0..1 to a pyramid of four maps.
+
+    A block may be replaced by one that returns ``(stream, extra)``; the extras leave the trunk as return values, so
+    two models never share state.
+    """
+
+    family: ClassVar[str]
+    stages: tuple[StageInfo, ...]
+    blocks: tuple[Block, ...]
+    num_parameters: int
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, trunk: nn.Module, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+        super().__init__()
+        self.trunk = trunk
+        self.register_buffer("mean", torch.tensor(mean, device="cpu").view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std, device="cpu").view(1, 3, 1, 1), persistent=False)
+        self.num_parameters = sum(parameter.numel() for parameter in trunk.parameters())
+        self.requires_grad_(False)
+
+    @abstractmethod
+    def stem(self, image: Tensor) -> Tensor:
+        """Turn normalised images [B, 3, H, W] into the tokens that enter the first stage."""
+
+    @abstractmethod
+    def enter_stage(self, tokens: Tensor, stage: int) -> Tensor:
+        """Do what stands between two stages (patch merging), before the first block of ``stage``."""
+
+    @abstractmethod
+    def to_map(self, tokens: Tensor, stage: int) -> Tensor:
+        """Turn the tokens at the end of ``stage`` into the map [B, C, H, W] of the pyramid."""
+
+    @abstractmethod
+    def stem_modules(self) -> tuple[nn.Module, ...]:
+        """Return the modules that ``stem`` runs."""
+
+    @abstractmethod
+    def entry_modules(self, stage: int) -> tuple[nn.Module, ...]:
+        """Return the modules that ``enter_stage`` runs."""
+
+    @staticmethod
+    @abstractmethod
+    def attention_half(block: nn.Module, x: Tensor) -> Tensor:
+        """Return x' = x + attention(norm1(x)): what enters norm2 and the MLP."""
+
+    @staticmethod
+    @abstractmethod
+    def mlp_half(block: nn.Module, x: Tensor) -> Tensor:
+        """Return MLP(norm2(x')), without the residual."""
+
+    def sites(self, *kinds: str) -> tuple[Site, ...]:
+        """Return the sites of these kinds in the order the trunk runs, such as ``"attn.qkv"`` or ``"norm2"``."""
+        return tuple(
+            Site(
+                path=f"{block.path}.{kind}",
+                kind=kind,
+                stage=block.stage,
+                block=number,
+                width=block.width,
+                is_last_in_stage=block.is_last_in_stage,
+                module=self.trunk.get_submodule(f"{block.path}.{kind}"),
+            )
+            for number, block in enumerate(self.blocks)
+            for kind in kinds
+        )
+
+    def block_module(self, block: Block) -> nn.Module:
+        """Return the module that runs ``block``."""
+        return self.trunk.get_submodule(block.path)
+
+    def replace(self, place: Site | Block, module: nn.Module) -> None:
+        """Put ``module`` where a site or a block is."""
+        parent, _, name = place.path.rpartition(".")
+        setattr(self.trunk.get_submodule(parent), name, module)
+
+    def biases(self) -> Iterator[nn.Parameter]:
+        """Yield every bias of the trunk, relative-position bias tables included."""
+        for name, parameter in self.trunk.named_parameters():
+            if name.rpartition(".")[2] in ("bias", "relative_position_bias_table", "q_bias", "v_bias"):
+                yield parameter
+
+    def norms(self) -> Iterator[nn.Module]:
+        """Yield every normalisation layer of the trunk."""
+        for module in self.trunk.modules():
+            if isinstance(module, nn.LayerNorm):
+                yield module
+
+    def first_unit(self, holds: Callable[[nn.Module], bool]) -> int | None:
+        """Return where a batch must be forked: the number of the first unit with a module that ``holds``.
+
+        Units are numbered in the order the trunk runs: -1 the stem, then every block; what stands in front of a stage
+        counts with the stage's first block.
+        """
+        if any(holds(part) for module in self.stem_modules() for part in module.modules()):
+            return -1
+        for number, block in enumerate(self.blocks):
+            modules = [self.block_module(block)]
+            if block.index == 0:
+                modules += self.entry_modules(block.stage)
+            if any(holds(part) for module in modules for part in module.modules()):
+                return number
+        return None
+
+    def walk(self, image: Tensor, *, fork_at: int | None = None, num_tasks: int = 1) -> Walk:
+        """Run the trunk on images [B, 3, H, W] in 0..1.
+
+        Args:
+            image: The batch, not forked.
+            fork_at: Unit in front of which the batch is repeated (see ``first_unit``), or None.
+            num_tasks: How many times it is repeated.
+        """
+        x = (image - self.mean) / self.std
+        x = self.stem(fork(x, num_tasks) if fork_at == -1 else x)
+        streams: list[Tensor] = []
+        extras: list[tuple[Tensor, ...]] = []
+        collected: list[Tensor] = []
+        for number, block in enumerate(self.blocks):
+            if number == fork_at:
+                x, streams = fork(x, num_tasks), [fork(stream, num_tasks) for stream in streams]
+            if block.index == 0:
+                x = self.enter_stage(x, block.stage)
+            out = self.block_module(block)(x)
+            if isinstance(out, tuple):
+                x, extra = out
+                collected.append(extra)
+            else:
+                x = out
+            if block.is_last_in_stage:
+                streams.append(x)
+                extras.append(tuple(collected))
+                collected = []
+        return Walk(streams=tuple(streams), extras=tuple(extras))
+
+    def pyramid(self, streams: tuple[Tensor, ...]) -> Pyramid:
+        """Turn the tokens at the end of every stage into maps [B, C, H, W]."""
+        return tuple(self.to_map(tokens, stage) for stage, tokens in enumerate(streams))
+
+    def forward(self, image: Tensor) -> Pyramid:
+        """Map images [B, 3, H, W] in 0..1 to the pyramid."""
+        return self.pyramid(self.walk(image).streams)

@@ -1,0 +1,73 @@
+"""The plain ViT family (Dosovitskiy et al., 2021, https://arxiv.org/abs/2010.11929), through timm.
+
+Taps after blocks L/4, L/2, 3L/4 and L, without the final norm. Prefix tokens take part in the trunk and are dropped at
+the taps. The maps are resampled to strides 4, 8, 16 and 32 without parameters, so that every decoder sees one shape.
+"""
+
+import torch.nn.functional as F
+from timm.models.vision_transformer import VisionTransformer
+from torch import Tensor, nn
+
+from petl_bench.backbones.base import Backbone, Block, StageInfo
+
+STRIDES = (4, 8, 16, 32)
+
+
+class VitBackbone(Backbone):
+    """A plain ViT trunk; tokens are [B, N, C] with the prefix tokens first."""
+
+    family = "vit"
+
+    def __init__(self, trunk: VisionTransformer, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+        depth = len(trunk.blocks)
+        trunk.prune_intermediate_layers(indices=[depth - 1], prune_norm=True, prune_head=True)
+        super().__init__(trunk, mean, std)
+        width = trunk.embed_dim
+        ends = [depth * (s + 1) // len(STRIDES) for s in range(len(STRIDES))]
+        starts = [0, *ends[:-1]]
+        self.stages = tuple(StageInfo(width, stride) for stride in STRIDES)
+        self.blocks = tuple(
+            Block(f"blocks.{number}", s, number - start, width, number == end - 1)
+            for s, (start, end) in enumerate(zip(starts, ends, strict=True))
+            for number in range(start, end)
+        )
+        self.grid = trunk.patch_embed.grid_size
+        self.patch = trunk.patch_embed.patch_size
+
+    def stem(self, image: Tensor) -> Tensor:
+        """Map images [B, 3, H, W] to tokens [B, N, C], prefix tokens first."""
+        trunk = self.trunk
+        return trunk.norm_pre(trunk.patch_drop(trunk._pos_embed(trunk.patch_embed(image))))
+
+    def enter_stage(self, tokens: Tensor, stage: int) -> Tensor:
+        """Return the tokens: nothing stands between the groups of a plain ViT."""
+        return tokens
+
+    def to_map(self, tokens: Tensor, stage: int) -> Tensor:
+        """Map tokens [B, N, C] to [B, C, H / stride, W / stride]."""
+        height, width = self.grid
+        spatial = tokens[:, self.trunk.num_prefix_tokens :]
+        level = spatial.transpose(1, 2).unflatten(2, (height, width))
+        stride = self.stages[stage].stride
+        size = (max(1, height * self.patch[0] // stride), max(1, width * self.patch[1] // stride))
+        if size[0] < height:
+            return F.adaptive_avg_pool2d(level, size)
+        return level if size[0] == height else F.interpolate(level, size, mode="bilinear", align_corners=False)
+
+    def stem_modules(self) -> tuple[nn.Module, ...]:
+        """Return the patch embedding, the dropout of the positions and the norm in front of the blocks."""
+        return (self.trunk.patch_embed, self.trunk.pos_drop, self.trunk.norm_pre)
+
+    def entry_modules(self, stage: int) -> tuple[nn.Module, ...]:
+        """Return nothing."""
+        return ()
+
+    @staticmethod
+    def attention_half(block: nn.Module, x: Tensor) -> Tensor:
+        """Return x' = x + attention(norm1(x)), [B, N, C]."""
+        return x + block.drop_path1(block.ls1(block.attn(block.norm1(x))))
+
+    @staticmethod
+    def mlp_half(block: nn.Module, x: Tensor) -> Tensor:
+        """Return MLP(norm2(x')), [B, N, C]."""
+        return block.drop_path2(block.ls2(block.mlp(block.norm2(x))))

@@ -1,0 +1,221 @@
+"""The command line. Every command parses, calls one function, prints; what is heavy is imported inside a command.
+
+Results go to stdout, progress to stderr. Exit 0, 1 when a run failed, 2 for a mistake in what was typed.
+"""
+
+import sys
+import time
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from petl_bench import __version__
+from petl_bench.config import assign, merge, parse_value
+from petl_bench.errors import UsageError, nearest, unknown_name
+
+_STARTED = time.perf_counter()
+
+app = typer.Typer(
+    name="petl-bench",
+    help="Compare parameter-efficient transfer learning methods on multi-task dense prediction.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+class Format(StrEnum):
+    """How rows are printed."""
+
+    TABLE = "table"
+    JSON = "json"
+    CSV = "csv"
+
+
+MethodOption = Annotated[str | None, typer.Option("--method", help="A name of `petl-bench list methods`.")]
+TasksOption = Annotated[str | None, typer.Option("--tasks", help="The first N tasks, or names: semseg,normals.")]
+BackboneOption = Annotated[str | None, typer.Option("--backbone", help="`embedded` or a timm name.")]
+DatasetOption = Annotated[str | None, typer.Option("--dataset", help="A name of `petl-bench list datasets`.")]
+DecoderOption = Annotated[str | None, typer.Option("--decoder", help="A name of `petl-bench list decoders`.")]
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", help="Any setting: --set method.rho=8", metavar="KEY=VALUE")
+]
+FormatOption = Annotated[Format, typer.Option("--format", help="How rows are printed.")]
+
+
+@app.callback(invoke_without_command=True)
+def _root(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    if version:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.command("run")
+def run_command(
+    experiment: Annotated[
+        str | None, typer.Argument(help="An experiment: a name or a TOML file. Or give --method.")
+    ] = None,
+    method: MethodOption = None,
+    tasks: TasksOption = None,
+    backbone: BackboneOption = None,
+    dataset: DatasetOption = None,
+    decoder: DecoderOption = None,
+    budget: Annotated[str | None, typer.Option(help="smoke, quick or full.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of weights and batches.")] = None,
+    set_: SetOption = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda ...")] = "auto",
+    out: Annotated[Path, typer.Option(help="The store: one folder a run.")] = Path("runs"),
+    force: Annotated[bool, typer.Option("--force", help="Repeat a finished run.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the resolved config and stop.")] = False,
+) -> None:
+    """Train and evaluate one method, or all the runs of an experiment."""
+    asked = _settings(method, backbone, dataset, decoder, tasks, set_)
+    asked = merge(asked, {k: v for k, v in {"budget": budget, "seed": seed}.items() if v is not None})
+    asked = merge({"runtime": {"device": device}}, asked)
+    from petl_bench import plan, plugins
+
+    if experiment is None and "name" not in asked.get("method", {}):
+        raise UsageError("Which method?\nType: petl-bench run --method vmt --tasks 4   or: petl-bench list methods")
+    if experiment is None:
+        settings: tuple[dict[str, Any], ...] = (asked,)
+    else:
+        settings = plan.expand(plan.read_experiment(_experiment_path(experiment)), asked)
+    configs = [plan.plan(one, plugins.vocabulary) for one in settings]
+    if dry_run:
+        for config in configs:
+            typer.echo(config.model_dump_json(indent=2))
+        return
+    from petl_bench.engine.session import run_all
+
+    if not run_all(configs, out, force=force, start_seconds=time.perf_counter() - _STARTED):
+        raise typer.Exit(1)
+
+
+@app.command("report")
+def report_command(
+    runs: Annotated[list[Path] | None, typer.Argument(help="Stores or run folders [default: runs].")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Where the report goes [default: report inside the first one].")
+    ] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit 1 when a reference run is missing.")] = False,
+) -> None:
+    """Turn records into tables and figures."""
+    from petl_bench import plan
+    from petl_bench.report import report
+    from petl_bench.terminal import print_table
+
+    folders = runs or [Path("runs")]
+    roles = plan.read_experiment(_experiment_path("main")).report
+    done = report(folders, out or folders[0] / "report", roles)
+    for group in done.groups:
+        print_table(group.title, group.header, group.rows)
+    for note in done.notes:
+        typer.echo(note)
+    typer.echo(f"report: {done.page}")
+    if strict and done.missing_references:
+        raise typer.Exit(1)
+
+
+@app.command("params")
+def params_command(
+    method: Annotated[str, typer.Option(help="A method, or all.")] = "all",
+    backbone: BackboneOption = None,
+    dataset: DatasetOption = None,
+    tasks: TasksOption = None,
+    decoder: DecoderOption = None,
+    set_: SetOption = None,
+    format_: FormatOption = Format.TABLE,
+) -> None:
+    """Count trained parameters from the modules, on the meta device: nothing is computed."""
+    from petl_bench import plugins
+    from petl_bench.measure.table import parameter_row
+
+    names = list(plugins.listings("methods")) if method == "all" else [method]
+    rows = [parameter_row(_settings(name, backbone, dataset, decoder, tasks, set_), list(set_ or [])) for name in names]
+    _print_rows(rows, format_, f"trained parameters, {rows[0]['backbone']}, {rows[0]['tasks']} tasks")
+
+
+KINDS = ("methods", "backbones", "datasets", "tasks", "decoders", "experiments")
+
+
+@app.command("list")
+def list_command(
+    kind: Annotated[str, typer.Argument(help=", ".join(KINDS))],
+    format_: FormatOption = Format.TABLE,
+) -> None:
+    """List what there is."""
+    from petl_bench.listing import rows_of
+
+    if kind not in KINDS:
+        raise unknown_name(
+            "kind of thing to list", kind, KINDS, command=f"petl-bench list {nearest(kind, KINDS) or 'methods'}"
+        )
+    _print_rows(rows_of(kind, _experiments_folder()), format_, kind)
+
+
+@app.command("pretrain")
+def pretrain_command(
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")] = False,
+) -> None:
+    """Rebuild the embedded backbone (about an hour on two cores)."""
+    from petl_bench.engine.session import pretrain_embedded
+
+    typer.echo(pretrain_embedded(resume=resume))
+
+
+def _settings(
+    method: str | None,
+    backbone: str | None,
+    dataset: str | None,
+    decoder: str | None,
+    tasks: str | None,
+    set_: list[str] | None,
+) -> dict[str, Any]:
+    """Turn flags into sections of settings; ``--set`` has the last word."""
+    asked: dict[str, Any] = {}
+    named = {"method": method, "backbone": backbone, "dataset": dataset, "decoder": decoder}
+    for section, name in named.items():
+        if name is not None:
+            asked[section] = {"name": name}
+    if tasks is not None:
+        asked["tasks"] = tasks
+    for text in set_ or []:
+        key, equals, value = text.partition("=")
+        if not equals or not key.strip():
+            raise UsageError(f"--set {text!r}: KEY=VALUE is expected.\nType: --set method.rho=8")
+        assign(asked, key.strip(), parse_value(value.strip()))
+    return asked
+
+
+def _experiments_folder() -> Path:
+    """Return the experiments shipped with the package: inside a wheel, beside the package in a checkout."""
+    package = Path(__file__).parent
+    inside = package / "experiments"
+    return inside if inside.is_dir() else package.parent / "experiments"
+
+
+def _experiment_path(name: str) -> Path:
+    if name.endswith(".toml"):
+        return Path(name)
+    known = {path.stem: path for path in _experiments_folder().glob("*.toml")}
+    if name not in known:
+        raise unknown_name("experiment", name, known, command="petl-bench list experiments")
+    return known[name]
+
+
+def _print_rows(rows: list[dict[str, Any]], format_: Format, title: str) -> None:
+    from petl_bench.terminal import print_rows
+
+    print_rows(rows, format_.value, title)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line; a mistake of the user's is a message and exit 2."""
+    try:
+        app(arguments)
+    except UsageError as error:
+        typer.echo(f"Error: {error}", err=True)
+        sys.exit(2)

@@ -1,0 +1,235 @@
+"""What a run is: frozen, strict sections, read from TOML values, hashed into a fingerprint."""
+
+import hashlib
+import json
+import tomllib
+import types
+import typing
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationError
+
+from petl_bench.errors import UsageError, nearest
+
+Positive = Annotated[int, Field(gt=0)]
+NonNegative = Annotated[float, Field(ge=0)]
+
+
+class Section(BaseModel):
+    """A frozen group of settings; an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+S = TypeVar("S", bound=Section)
+
+
+class MethodConfig(Section):
+    """Base of every ``Method.Config``."""
+
+    name: str
+
+
+class DecoderConfig(Section):
+    """Base of every ``Decoder.Config``."""
+
+    name: str
+
+
+class DatasetConfig(Section):
+    """Base of every ``DenseDataset.Config``: how many images, at what size.
+
+    A number of images that is None means all the split has.
+    """
+
+    name: str
+    image_size: Positive
+    train_images: Positive | None = None
+    test_images: Positive | None = None
+    flip: bool = True
+
+
+class BackboneConfig(Section):
+    """A timm name or ``embedded``; weights ``pretrained``, ``random`` or ``file:PATH.safetensors``."""
+
+    name: str
+    weights: str
+
+
+class LearningRates(Section):
+    """Peak learning rates of what belongs to the backbone, to the method and to the decoders."""
+
+    backbone: NonNegative = 2e-4
+    method: NonNegative = 1e-3
+    decoder: NonNegative = 1e-3
+
+
+class TrainConfig(Section):
+    """One budget for every method: AdamW, linear warm-up, cosine to zero, clipping per owner."""
+
+    steps: Positive
+    batch_size: Positive
+    learning_rate: LearningRates = LearningRates()
+    weight_decay: NonNegative = 0.05
+    warmup_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    clip_norm: Annotated[float, Field(gt=0)] = 5.0
+    loss_weights: dict[str, NonNegative] = {}
+    precision: Literal["no", "bf16", "fp16"] = "no"
+
+
+class RuntimeConfig(Section):
+    """Where a run is executed. Never part of its identity."""
+
+    device: str = "auto"
+    threads: Positive | None = None
+
+
+class RunConfig(Section):
+    """Everything that decides a run's numbers, and where it runs."""
+
+    method: SerializeAsAny[MethodConfig]
+    backbone: BackboneConfig
+    decoder: SerializeAsAny[DecoderConfig]
+    dataset: SerializeAsAny[DatasetConfig]
+    tasks: Annotated[tuple[str, ...], Field(min_length=1)]
+    budget: Literal["smoke", "quick", "full"]
+    train: TrainConfig
+    seed: Annotated[int, Field(ge=0)]
+    runtime: RuntimeConfig = RuntimeConfig()
+
+
+# Images, size-independent; `quick` is about a minute of training for a tapped method on two cores.
+BUDGETS: dict[str, dict[str, Any]] = {
+    "smoke": {
+        "train": {"steps": 8, "batch_size": 4},
+        "dataset": {"train_images": 16, "test_images": 8},
+    },
+    "quick": {
+        "train": {"steps": 300, "batch_size": 16},
+        "dataset": {"train_images": 1200, "test_images": 300},
+    },
+    "full": {
+        "train": {"steps": 6000, "batch_size": 16},
+        "dataset": {"train_images": 8000, "test_images": 1000},
+    },
+}
+
+
+def parse_value(text: str) -> Any:
+    """Read the right side of ``--set key=value`` as a TOML value; what is not TOML is a plain string."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def assign(settings: dict[str, Any], key: str, value: Any) -> None:
+    """Set ``settings["a"]["b"] = value`` for the key ``a.b``, creating the sections on the way.
+
+    Raises:
+        UsageError: A part of the key names a value, not a section.
+    """
+    *sections, last = key.split(".")
+    for depth, name in enumerate(sections, start=1):
+        inner = settings.setdefault(name, {})
+        if not isinstance(inner, dict):
+            raise UsageError(f"{key!r}: {'.'.join(sections[:depth])!r} is a value, not a section with keys of its own.")
+        settings = inner
+    settings[last] = value
+
+
+def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``base`` with the values of ``over`` laid on top, section by section."""
+    merged = dict(base)
+    for key, value in over.items():
+        held = merged.get(key)
+        both_are_sections = isinstance(held, Mapping) and isinstance(value, Mapping)
+        merged[key] = merge(held, value) if both_are_sections else value  # pyright: ignore[reportArgumentType]
+    return merged
+
+
+def keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    """Yield every dotted key that ``--set`` can reach in ``model``."""
+    for name, field in model.model_fields.items():
+        inner = _section_of(field.annotation)
+        if inner is not None:
+            yield from keys(inner, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}"
+
+
+def _section_of(annotation: Any) -> type[BaseModel] | None:
+    if typing.get_origin(annotation) is Annotated:
+        annotation = typing.get_args(annotation)[0]
+    if isinstance(annotation, type) and not isinstance(annotation, types.GenericAlias):
+        return annotation if issubclass(annotation, BaseModel) else None
+    return None
+
+
+def validate_section(model: type[S], values: Mapping[str, Any], section: str) -> S:
+    """Build a section strictly (no ``"8"`` for ``8``, no unknown key).
+
+    Raises:
+        UsageError: With every key at fault, what was got, what is expected and the nearest valid key.
+    """
+    try:
+        return model.model_validate_json(json.dumps(values), strict=True)
+    except ValidationError as error:
+        raise UsageError(_explain(error, model, section)) from None
+
+
+def _explain(error: ValidationError, model: type[BaseModel], section: str) -> str:
+    prefix = f"{section}." if section else ""
+    allowed = [prefix + key for key in keys(model)]
+    lines: list[str] = []
+    for fault in error.errors():
+        key = prefix + ".".join(str(part) for part in fault["loc"])
+        if fault["type"] == "extra_forbidden":
+            match = nearest(key, allowed)
+            hint = f" Did you mean {match!r}?" if match else ""
+            shown = [name for name in allowed if name.startswith(key.rpartition(".")[0])] or allowed
+            lines.append(f"Unknown key {key!r}.{hint} Allowed: {', '.join(shown)}.")
+        elif fault["type"] == "missing":
+            lines.append(f"{key!r} is missing.")
+        else:
+            expected = fault["msg"].removeprefix("Input should be ")
+            lines.append(f"{key} = {json.dumps(fault['input'])}: expected is {expected}.")
+    lines.append("Type: petl-bench run ... --dry-run   to see every key with its value.")
+    return "\n".join(lines)
+
+
+def canonical(value: Any) -> str:
+    """Return ``value`` as JSON text that is equal for equal content."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+
+
+def digest(value: Any) -> str:
+    """Return the sha256 of the canonical JSON of ``value``, 64 hexadecimal digits."""
+    return hashlib.sha256(canonical(value).encode()).hexdigest()
+
+
+class Identity(Section):
+    """Three hashes of a run, from the finest to the coarsest question they answer.
+
+    Attributes:
+        fingerprint: Is it the same run? (config without the runtime, with the hashes of weights and data)
+        group: Is it the same run but for the seed?
+        comparison: May the two stand in one table? (without method, learning rates, seed and initial weights:
+            the same backbone, decoder, data, tasks, steps and batch)
+    """
+
+    fingerprint: str
+    group: str
+    comparison: str
+
+
+def identify(config: RunConfig, *, weights_hash: str, data_hash: str) -> Identity:
+    """Hash a resolved config together with the content it reads."""
+    content = config.model_dump(mode="json", exclude={"runtime"})
+    content["weights_hash"], content["data_hash"] = weights_hash, data_hash
+    fingerprint = digest(content)
+    del content["seed"]
+    group = digest(content)
+    del content["method"], content["weights_hash"], content["train"]["learning_rate"], content["backbone"]["weights"]
+    return Identity(fingerprint=fingerprint, group=group, comparison=digest(content))

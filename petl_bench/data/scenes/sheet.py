@@ -1,0 +1,50 @@
+"""Contact sheets of pictures with all their labels, as PNG files."""
+
+import struct
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from petl_bench.data.scenes.render import Picture
+
+_COLOURS = np.array(
+    [
+        [190, 190, 190], [120, 90, 60], [240, 240, 240], [200, 120, 40], [230, 200, 60], [110, 60, 120],
+        [255, 250, 120], [40, 150, 60], [70, 100, 200], [230, 60, 60], [160, 130, 90], [60, 200, 210], [250, 120, 180],
+    ],
+    dtype=np.uint8,
+)  # fmt: skip
+
+
+def contact_sheet(pictures: list[Picture], zoom: int) -> NDArray[np.uint8]:
+    """One row a picture: the image, then every label, each pixel ``zoom`` pixels wide."""
+    rows = [np.concatenate([p.image, *(_view(n, a) for n, a in p.labels.items())], axis=1) for p in pictures]
+    return np.concatenate(rows, axis=0).repeat(zoom, axis=0).repeat(zoom, axis=1)
+
+
+def _view(name: str, label: NDArray[Any]) -> NDArray[np.uint8]:
+    """A label [H, W, ...] as RGB."""
+    if name == "normals":
+        return ((label.astype(np.float32) * 0.5 + 0.5) * 255).astype(np.uint8)
+    if name == "depth":
+        grey = (np.clip(label.astype(np.float32) / 6.0, 0.0, 1.0) * 255).astype(np.uint8)
+        return np.repeat(grey[..., None], 3, axis=-1)
+    if name in ("semseg", "human_parts"):
+        return _COLOURS[label] if name == "semseg" else np.where(label[..., None] > 0, _COLOURS[label + 3], 0)
+    return np.repeat((label * 255).astype(np.uint8)[..., None], 3, axis=-1)
+
+
+def write_png(path: Path, image: NDArray[np.uint8]) -> None:
+    """Write an RGB image [H, W, 3]."""
+    height, width = image.shape[:2]
+    rows = np.concatenate([np.zeros((height, 1), np.uint8), image.reshape(height, -1)], axis=1)
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    body = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows.tobytes())) + chunk(b"IEND", b"")
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + body)

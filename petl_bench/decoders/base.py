@@ -1,0 +1,26 @@
+"""The Decoder contract: one task's head on a pyramid."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+from petl_bench.backbones.base import StageInfo
+from petl_bench.config import DecoderConfig
+from petl_bench.features import Pyramid
+
+
+class Decoder(nn.Module, ABC):
+    """Maps a pyramid to raw predictions at its finest stride. Built per task from the method's ``feature_info``."""
+
+    name: ClassVar[str]
+    Config: ClassVar[type[DecoderConfig]]
+
+    @abstractmethod
+    def __init__(self, stages: Sequence[StageInfo], channels: int, config: DecoderConfig) -> None:
+        super().__init__()
+
+    @abstractmethod
+    def forward(self, pyramid: Pyramid) -> Tensor:
+        """Map levels [B, C_s, H_s, W_s] to predictions [B, channels, H_0, W_0]."""

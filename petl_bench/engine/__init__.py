@@ -1,0 +1,1 @@
+"""The engine: build, train, evaluate, and ``run``, which reads like the line of the design."""

@@ -1,0 +1,43 @@
+"""What would explain a number later: versions, commit, device, threads."""
+
+import platform
+import subprocess
+from importlib import metadata
+from pathlib import Path
+
+import torch
+
+from petl_bench import __version__
+from petl_bench.record import Environment
+
+PACKAGES = ("torch", "timm", "numpy", "accelerate", "torchmetrics")
+DTYPES = {"no": "float32", "bf16": "bfloat16", "fp16": "float16"}
+
+
+def environment(device: torch.device, precision: str) -> Environment:
+    """Describe where a run is executed."""
+    commit = _git("rev-parse", "HEAD")
+    status = _git("status", "--porcelain") if commit else None
+    versions = {"petl-bench": __version__, "python": platform.python_version()}
+    return Environment(
+        versions=versions | {package: metadata.version(package) for package in PACKAGES},
+        commit=commit,
+        dirty=None if status is None else bool(status),
+        device=device.type,
+        device_name=torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or "cpu",
+        dtype=DTYPES[precision],
+        threads=torch.get_num_threads(),
+        platform=f"{platform.system()} {platform.machine()}",
+    )
+
+
+def _git(*arguments: str) -> str | None:
+    """Ask git about the checkout that this package runs from; None outside one."""
+    folder = Path(__file__).resolve().parents[2]
+    if not (folder / ".git").exists():
+        return None
+    try:
+        done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None

@@ -1,0 +1,92 @@
+"""The optimiser that every method gets: AdamW, warm-up and cosine, gradients clipped per owner."""
+
+import math
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+from torch.optim import AdamW
+from torch.optim.lr_scheduler import LambdaLR
+
+from petl_bench.config import TrainConfig
+from petl_bench.model import MultiTaskModel
+
+
+def optimiser(model: MultiTaskModel, config: TrainConfig) -> AdamW:
+    """Group what is trained by learning rate (backbone, method, decoder) and weight decay (none on vectors)."""
+    method, exempt = model.method, model.method.without_decay()
+    groups: dict[tuple[str, bool], list[nn.Parameter]] = {}
+    for name, parameter in method.named_parameters():
+        if parameter.requires_grad:
+            kind = "backbone" if method.belongs_to_backbone(parameter) else "method"
+            groups.setdefault((kind, name not in exempt), []).append(parameter)
+    for parameter in model.decoders.parameters():
+        groups.setdefault(("decoder", parameter.dim() > 1), []).append(parameter)
+    return AdamW(
+        [
+            {
+                "params": parameters,
+                "lr": getattr(config.learning_rate, kind),
+                "weight_decay": config.weight_decay if decays else 0.0,
+            }
+            for (kind, decays), parameters in groups.items()
+        ]
+    )
+
+
+def schedule(optimizer: AdamW, config: TrainConfig) -> LambdaLR:
+    """Raise the rates linearly for ``warmup_fraction`` of the steps, then lower them to zero along a cosine."""
+    warmup = round(config.warmup_fraction * config.steps)
+
+    def factor(step: int) -> float:
+        if step < warmup:
+            return (step + 1) / (warmup + 1)
+        return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, config.steps - warmup)))
+
+    return LambdaLR(optimizer, factor)
+
+
+class ClipPerOwner:
+    """Clip the shared parameters together, and what belongs to one task (its decoder included) alone.
+
+    Only so is a run of T tasks the same as T runs for what the tasks do not share.
+    """
+
+    def __init__(self, model: MultiTaskModel, max_norm: float) -> None:
+        owned = model.method.owned()
+        self.max_norm = max_norm
+        self.shared = list(owned.shared.values())
+        self.stacked = list(owned.stacked.values())
+        self.private = [
+            [*owned.private.get(task, {}).values(), *model.decoders[task].parameters()] for task in model.tasks
+        ]
+
+    @torch.no_grad()
+    def __call__(self) -> None:
+        """Scale the gradients in place."""
+        if self.shared:
+            self._scale(_gradients(self.shared), self._factor(_square_norm(_gradients(self.shared))))
+        stacked = _gradients(self.stacked)
+        per_task = [gradient.flatten(1).square().sum(1) for gradient in stacked]
+        squares = torch.stack(per_task).sum(0).unbind() if per_task else None
+        factors: list[Tensor] = []
+        for t, parameters in enumerate(self.private):
+            square = _square_norm(_gradients(parameters))
+            factors.append(self._factor(square if squares is None else square + squares[t]))
+            self._scale(_gradients(parameters), factors[-1])
+        for gradient in stacked:
+            gradient.mul_(torch.stack(factors).view(-1, *[1] * (gradient.dim() - 1)))
+
+    def _factor(self, square: Tensor) -> Tensor:
+        return (self.max_norm / (square.sqrt() + 1e-6)).clamp(max=1.0)
+
+    def _scale(self, gradients: list[Tensor], factor: Tensor) -> None:
+        torch._foreach_mul_(gradients, factor)
+
+
+def _gradients(parameters: Iterable[nn.Parameter]) -> list[Tensor]:
+    return [parameter.grad for parameter in parameters if parameter.grad is not None]
+
+
+def _square_norm(gradients: list[Tensor]) -> Tensor:
+    return torch.stack(torch._foreach_norm(gradients)).square().sum()

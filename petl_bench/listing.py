@@ -1,0 +1,62 @@
+"""What ``petl-bench list`` says. Reads files as text; imports no torch."""
+
+from pathlib import Path
+from typing import Any
+
+from petl_bench import plan, plugins
+from petl_bench.backbones.names import backbone_names
+
+FAMILIES = ("swin", "vit")
+
+
+def rows_of(kind: str, experiments: Path) -> list[dict[str, Any]]:
+    """Return one row for everything of a kind."""
+    match kind:
+        case "methods":
+            return [_method(listing) for listing in plugins.listings("methods").values()]
+        case "backbones":
+            return [vars(known) for known in backbone_names().values()]
+        case "tasks":
+            return _tasks()
+        case "datasets":
+            return [
+                {"name": name, "tasks": list(listing.attributes["tasks"]), "summary": listing.summary}
+                for name, listing in plugins.listings("datasets").items()
+            ]
+        case "experiments":
+            read = {path.stem: plan.read_experiment(path) for path in sorted(experiments.glob("*.toml"))}
+            return [
+                {"name": name, "runs": len(plan.expand(experiment, {})), "title": experiment.title}
+                for name, experiment in read.items()
+            ]
+        case _:
+            return [{"name": name, "summary": listing.summary} for name, listing in plugins.listings(kind).items()]
+
+
+def _method(listing: plugins.Listing) -> dict[str, Any]:
+    return {
+        "name": listing.name,
+        "executions": list(listing.attributes.get("executions", ("shared",))),
+        "families": list(listing.attributes.get("families", FAMILIES)),
+        "paper": listing.attributes.get("paper", ""),
+        "summary": listing.summary,
+        "differs_from_paper": listing.provenance.partition(". ")[0].rstrip("."),
+    }
+
+
+def _tasks() -> list[dict[str, Any]]:
+    datasets = plugins.listings("datasets")
+    order = {name: place for d in datasets.values() for place, name in enumerate(d.attributes["tasks"])}
+    tasks = plugins.listings("tasks")
+    return [
+        {
+            "name": name,
+            "metric": tasks[name].attributes["convention"],
+            "unit": tasks[name].attributes["unit"],
+            "higher_is_better": tasks[name].attributes["higher_is_better"],
+            "loss_weight": tasks[name].attributes["loss_weight"],
+            "datasets": [d for d, listing in datasets.items() if name in listing.attributes["tasks"]],
+            "seen_in_pretraining": any(name in d.attributes.get("seen_in_pretraining", ()) for d in datasets.values()),
+        }
+        for name in sorted(tasks, key=lambda name: order.get(name, len(order)))
+    ]

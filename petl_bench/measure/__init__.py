@@ -1,0 +1,1 @@
+"""Measuring: parameters, and what a task costs."""

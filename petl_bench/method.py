@@ -1,0 +1,159 @@
+"""The Method contract: how a frozen backbone is adapted, and what the decoders read.
+
+A method owns neither loss nor optimiser nor data. Trainability is by construction: the base class freezes the whole
+backbone, then calls ``adapt()``; what ``adapt()`` creates or unfreezes is the method's.
+"""
+
+import copy
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+from petl_bench import features
+from petl_bench.backbones.base import Backbone, StageInfo
+from petl_bench.config import MethodConfig
+from petl_bench.errors import UsageError
+from petl_bench.features import Features, PerTask
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Trained parameters of a method by its closed form: used by all tasks, and by one task each (summed)."""
+
+    shared: int = 0
+    per_task: int = 0
+
+
+@dataclass(frozen=True)
+class Owned:
+    """Trained parameters of a method by owner, each under its name in the method.
+
+    Attributes:
+        shared: Used by all tasks.
+        stacked: [T, ...], slice t belongs to task t.
+        private: By task, parameters that belong to it as a whole.
+    """
+
+    shared: Mapping[str, nn.Parameter]
+    stacked: Mapping[str, nn.Parameter]
+    private: Mapping[str, Mapping[str, nn.Parameter]]
+
+
+class Method(nn.Module, ABC):
+    """A way to adapt a backbone. Subclass it, write ``adapt()`` and ``expected_parameters()``, register a name.
+
+    Attributes:
+        paper: Address of the paper.
+        executions: The executions its configurations can have (``shared``, ``tapped``, ``forked``, ``replicated`` ...).
+        families: Backbone families that it is defined on.
+        identity_at_start: At the start the features equal the frozen backbone's.
+        gradient_exempt: Names of parameters (their last part) whose gradient may be rounding noise, with the reason.
+    """
+
+    name: ClassVar[str]
+    paper: ClassVar[str] = ""
+    executions: ClassVar[tuple[str, ...]] = ("shared",)
+    families: ClassVar[tuple[str, ...]] = ("swin", "vit")
+    identity_at_start: ClassVar[bool] = True
+    gradient_exempt: ClassVar[Mapping[str, str]] = {}
+
+    class Config(MethodConfig):
+        """Settings of the method; each is a field with a default."""
+
+    def __init__(self, backbone: Backbone, tasks: tuple[str, ...], config: MethodConfig, seed: int) -> None:
+        super().__init__()
+        if backbone.family not in self.families:
+            raise UsageError(
+                f"The method {self.name!r} is not defined on the {backbone.family} family, only on "
+                f"{', '.join(self.families)}.\nType: petl-bench list methods"
+            )
+        self.backbone = backbone
+        self.tasks = tasks
+        self.config = config
+        backbone.requires_grad_(False)
+        self._born_in_backbone = {id(parameter) for parameter in backbone.parameters()}
+        self.adapt()
+        features.initialise(self, seed, "method")
+        self.fork_at = self.backbone.first_unit(lambda module: isinstance(module, PerTask) and module.is_per_task)
+
+    @abstractmethod
+    def adapt(self) -> None:
+        """Create, insert or unfreeze what is trained."""
+
+    @abstractmethod
+    def expected_parameters(self) -> Counts:
+        """Return the numbers of trained parameters by the closed form of the paper's equations."""
+
+    @property
+    def execution(self) -> str:
+        """How this configuration runs T tasks: ``forked`` if a frozen block sees per-task values, else ``shared``."""
+        return "shared" if self.fork_at is None else "forked"
+
+    @property
+    def feature_info(self) -> tuple[StageInfo, ...]:
+        """Channels and strides of the pyramids that the decoders read."""
+        return self.backbone.stages
+
+    def private_modules(self) -> Mapping[str, nn.Module]:
+        """Return, by task, modules that belong to that task as a whole. None by default."""
+        return {}
+
+    def forward(self, image: Tensor) -> Features:
+        """Map images [B, 3, H, W] in 0..1 to what the decoders read."""
+        num_tasks = len(self.tasks)
+        walk = self.backbone.walk(image, fork_at=self.fork_at, num_tasks=num_tasks)
+        pyramid = self.backbone.pyramid(walk.streams)
+        if self.fork_at is None:
+            return Features(shared=pyramid)
+        levels = [level.unflatten(0, (num_tasks, -1)) for level in pyramid]
+        return Features(per_task={task: tuple(level[t] for level in levels) for t, task in enumerate(self.tasks)})
+
+    def copy_backbone(self) -> Backbone:
+        """Return a copy of the backbone whose parameters count as the backbone's."""
+        replica = copy.deepcopy(self.backbone)
+        self._born_in_backbone |= {id(parameter) for parameter in replica.parameters()}
+        return replica
+
+    def belongs_to_backbone(self, parameter: nn.Parameter) -> bool:
+        """Return whether a parameter came with the backbone (and takes its learning rate)."""
+        return id(parameter) in self._born_in_backbone
+
+    def without_decay(self) -> set[str]:
+        """Return the names of trained parameters that take no weight decay: vectors, and what timm exempts."""
+        stacked = self.owned().stacked
+        vectors = {
+            f"{path}.{name}"
+            for path, layer in self.named_modules()
+            if isinstance(layer, features.Keyed)
+            for name in layer.vectors
+        }
+        exempt = tuple(f".{name}" for name in self.backbone.trunk.no_weight_decay())
+        return {
+            name
+            for name, parameter in self.named_parameters()
+            if parameter.dim() - (name in stacked) <= 1 or name in vectors or name.endswith(exempt)
+        }
+
+    def owned(self) -> Owned:
+        """Return what is trained, by owner; a tied parameter once."""
+        trained = {name: parameter for name, parameter in self.named_parameters() if parameter.requires_grad}
+        stacked = {
+            f"{path}.{name}"
+            for path, layer in features.per_task_layers(self)
+            for name, _ in layer.named_parameters(recurse=False)
+        }
+        private_ids = {
+            id(parameter): task for task, module in self.private_modules().items() for parameter in module.parameters()
+        }
+        private: dict[str, dict[str, nn.Parameter]] = {task: {} for task in self.tasks}
+        for name, parameter in trained.items():
+            if id(parameter) in private_ids:
+                private[private_ids[id(parameter)]][name] = parameter
+        return Owned(
+            shared={n: p for n, p in trained.items() if n not in stacked and id(p) not in private_ids},
+            stacked={n: p for n, p in trained.items() if n in stacked},
+            private=private,
+        )

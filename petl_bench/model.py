@@ -1,0 +1,33 @@
+"""The model of every run: one method and one decoder per task."""
+
+from collections.abc import Mapping
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from petl_bench.decoders.base import Decoder
+from petl_bench.method import Method
+
+
+class MultiTaskModel(nn.Module):
+    """Maps images [B, 3, H, W] in 0..1 to raw predictions [B, channels, H, W] by task."""
+
+    def __init__(self, method: Method, decoders: Mapping[str, Decoder]) -> None:
+        super().__init__()
+        self.method = method
+        self.decoders = nn.ModuleDict(decoders)
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """The tasks, in the order of the method."""
+        return self.method.tasks
+
+    def forward(self, image: Tensor) -> dict[str, Tensor]:
+        """Predict every task at the size of the image."""
+        features = self.method(image)
+        size = image.shape[-2:]
+        predictions: dict[str, Tensor] = {}
+        for task, decoder in self.decoders.items():
+            prediction = decoder(features.for_task(task))
+            predictions[task] = F.interpolate(prediction, size, mode="bilinear", align_corners=False)
+        return predictions

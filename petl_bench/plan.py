@@ -1,0 +1,205 @@
+"""From what was asked to resolved runs: ``plan(settings) -> RunConfig`` and ``expand(experiment)``. Pure functions."""
+
+import itertools
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from petl_bench.config import (
+    BUDGETS,
+    BackboneConfig,
+    DatasetConfig,
+    DecoderConfig,
+    MethodConfig,
+    RunConfig,
+    RuntimeConfig,
+    Section,
+    TrainConfig,
+    assign,
+    merge,
+    validate_section,
+)
+from petl_bench.errors import UsageError, unknown_name
+
+DEFAULTS: dict[str, Any] = {
+    "backbone": {"name": "embedded"},
+    "decoder": {"name": "segformer"},
+    "dataset": {"name": "scenes"},
+    "tasks": 4,
+    "budget": "quick",
+    "train": {},
+    "seed": 0,
+    "runtime": {},
+}
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """What the named plug-ins of a run bring to its config.
+
+    Attributes:
+        method: The method's Config class; likewise ``decoder`` and ``dataset``.
+        dataset_tasks: The dataset's tasks, in its order.
+        defaults: Settings that depend on the choice of backbone (image size, weights, decoder width).
+    """
+
+    method: type[MethodConfig]
+    decoder: type[DecoderConfig]
+    dataset: type[DatasetConfig]
+    dataset_tasks: tuple[str, ...]
+    defaults: Mapping[str, Any]
+
+
+VocabularyOf = Callable[[Mapping[str, str]], Vocabulary]
+
+
+def plan(settings: Mapping[str, Any], vocabulary_of: VocabularyOf) -> RunConfig:
+    """Resolve what was asked into the config of one run.
+
+    Args:
+        settings: Sections and values as in an experiment file or after ``--set``; ``method.name`` is required.
+        vocabulary_of: Finds the Config classes of the chosen ``{"method": name, "backbone": name, ...}``.
+
+    Raises:
+        UsageError: An unknown section, key, task or budget, or a value of the wrong type.
+    """
+    asked = merge(DEFAULTS, settings)
+    budget = asked["budget"]
+    if budget not in BUDGETS:
+        raise unknown_name("budget", str(budget), BUDGETS, command="petl-bench run ... --budget quick")
+    for section in asked:
+        if section not in RunConfig.model_fields:
+            raise unknown_name("section", section, RunConfig.model_fields, command="petl-bench run ... --dry-run")
+    names = {kind: _name_of(asked, kind) for kind in ("method", "backbone", "decoder", "dataset")}
+    vocabulary = vocabulary_of(names)
+    full = merge(merge(BUDGETS[budget], vocabulary.defaults), asked)
+    config = RunConfig(
+        method=validate_section(vocabulary.method, full["method"], "method"),
+        backbone=validate_section(BackboneConfig, full["backbone"], "backbone"),
+        decoder=validate_section(vocabulary.decoder, full["decoder"], "decoder"),
+        dataset=validate_section(vocabulary.dataset, full["dataset"], "dataset"),
+        train=validate_section(TrainConfig, full["train"], "train"),
+        runtime=validate_section(RuntimeConfig, full["runtime"], "runtime"),
+        tasks=choose_tasks(full["tasks"], vocabulary.dataset_tasks, names["dataset"]),
+        budget=budget,
+        seed=_seed(full["seed"]),
+    )
+    for task in config.train.loss_weights:
+        if task not in config.tasks:
+            raise unknown_name("task in train.loss_weights", task, config.tasks, command="petl-bench list tasks")
+    return config
+
+
+def choose_tasks(asked: Any, available: tuple[str, ...], dataset: str) -> tuple[str, ...]:
+    """Return the first ``asked`` tasks of the dataset, or the named ones, always in the dataset's order.
+
+    One order for one set of tasks, so that how they were typed cannot change a number.
+
+    Raises:
+        UsageError: Too few, too many, unknown or repeated tasks.
+    """
+    if isinstance(asked, str):
+        asked = int(asked) if asked.lstrip("-").isdigit() else [name.strip() for name in asked.split(",")]
+    if isinstance(asked, int) and not isinstance(asked, bool):
+        if not 1 <= asked <= len(available):
+            raise UsageError(
+                f"--tasks {asked}: the dataset {dataset!r} has {len(available)} tasks ({', '.join(available)}), "
+                f"so 1 to {len(available)} are allowed.\nType: petl-bench run ... --tasks {min(4, len(available))}"
+            )
+        return available[:asked]
+    if not isinstance(asked, (list, tuple)) or not asked or not all(isinstance(name, str) for name in asked):
+        raise UsageError(f"tasks = {asked!r}: a number or a list of names is expected, such as 4 or semseg,normals.")
+    for name in asked:
+        if name not in available:
+            raise unknown_name(f"task of {dataset!r}", name, available, command="petl-bench list tasks")
+    repeated = {name for name in asked if list(asked).count(name) > 1}
+    if repeated:
+        raise UsageError(f"tasks: {', '.join(sorted(repeated))} named more than once; name each task once.")
+    return tuple(name for name in available if name in asked)
+
+
+def _name_of(asked: Mapping[str, Any], kind: str) -> str:
+    section = asked.get(kind)
+    name = section.get("name") if isinstance(section, Mapping) else section
+    if not isinstance(name, str):
+        raise UsageError(f"{kind}.name is missing.\nType: petl-bench list {kind}s   then petl-bench run --{kind} NAME")
+    return name
+
+
+def _seed(value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise UsageError(f"seed = {value!r}: a whole number from 0 up is expected.")
+    return value
+
+
+class Control(Section):
+    """A row that every table shows, run or not: a method on given initial weights of the backbone."""
+
+    label: str
+    method: str
+    weights: str
+
+
+class Roles(Section):
+    """Who plays which part in a report. Data, so that the harness names no method.
+
+    Attributes:
+        reference: The method that delta_m is relative to.
+        floor: Methods that a reference must clearly beat on a task before the task enters delta_m.
+        controls: Rows that every table shows, run or not.
+    """
+
+    reference: str
+    floor: tuple[str, ...] = ()
+    controls: tuple[Control, ...] = ()
+
+
+class Row(Section):
+    """One line of an experiment: a method, its settings, and lists of settings to cross."""
+
+    method: str
+    set: dict[str, Any] = {}
+    grid: dict[str, list[Any]] = {}
+
+
+class Experiment(Section):
+    """A question and the runs that answer it (one TOML file)."""
+
+    title: str
+    question: str
+    seeds: tuple[int, ...] = Field(default=(0,), min_length=1)
+    base: dict[str, Any] = {}
+    rows: tuple[Row, ...] = Field(default=(), min_length=1)
+    report: Roles
+
+
+def read_experiment(path: Path) -> Experiment:
+    """Read an experiment file.
+
+    Raises:
+        UsageError: The file is missing, is not TOML, or has unknown keys.
+    """
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"The experiment {str(path)!r} cannot be read: {error.strerror}.") from None
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"The experiment {str(path)!r} is not valid TOML: {error}.") from None
+    return validate_section(Experiment, content, "")
+
+
+def expand(experiment: Experiment, over: Mapping[str, Any]) -> tuple[dict[str, Any], ...]:
+    """Return the settings of every run of an experiment: rows x their grids x seeds, ``over`` laid on top."""
+    runs: list[dict[str, Any]] = []
+    for row in experiment.rows:
+        for values in itertools.product(*row.grid.values()):
+            settings = merge({}, experiment.base)
+            settings["method"] = {"name": row.method}
+            for key, value in [*row.set.items(), *zip(row.grid, values, strict=True)]:
+                assign(settings, key, value)
+            runs += [merge({**settings, "seed": seed}, over) for seed in experiment.seeds]
+    return tuple(runs)

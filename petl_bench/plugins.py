@@ -1,0 +1,189 @@
+"""Find plug-ins without importing them: files are parsed, and only the file of a used name is ever imported.
+
+Methods come from packages named by the entry-point group ``petl_bench.methods``; tasks, datasets and decoders from the
+harness's own folders.
+"""
+
+import ast
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module, metadata
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from petl_bench import registry
+from petl_bench.backbones.names import EMBEDDED, find_backbone
+from petl_bench.errors import UsageError, unknown_name
+from petl_bench.plan import Vocabulary
+
+ENTRY_POINTS = "petl_bench.methods"
+MARKER = "PETL_BENCH_API"
+API = 1
+REGISTRIES = {
+    "methods": registry.METHODS,
+    "tasks": registry.TASKS,
+    "datasets": registry.DATASETS,
+    "decoders": registry.DECODERS,
+}
+OWN_PACKAGES = {"tasks": "petl_bench.tasks", "datasets": "petl_bench.data", "decoders": "petl_bench.decoders"}
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What a file says of the class it registers, read without importing it.
+
+    Attributes:
+        name: The registered name.
+        module: The module to import.
+        summary: First line of the module's docstring.
+        provenance: The paragraph of the docstring that begins with "Differs from the paper:".
+        attributes: Literal class attributes, such as ``paper`` or ``executions``.
+    """
+
+    name: str
+    module: str
+    summary: str
+    provenance: str
+    attributes: Mapping[str, Any]
+
+
+def listings(kind: str) -> dict[str, Listing]:
+    """Return every plug-in of a kind (``methods``, ``tasks``, ``datasets``, ``decoders``) by name.
+
+    Raises:
+        UsageError: A package of methods is missing or is not one, or two files register one name.
+    """
+    found: dict[str, Listing] = {}
+    packages = _method_packages() if kind == "methods" else [(OWN_PACKAGES[kind], _folder(OWN_PACKAGES[kind]))]
+    variable = kind.upper()
+    for package, folder in packages:
+        for listing in _parse_folder(package, folder, variable):
+            if listing.name in found:
+                raise UsageError(
+                    f"Two files register the {kind[:-1]} {listing.name!r}: {found[listing.name].module} and "
+                    f"{listing.module}. Rename one of them."
+                )
+            found[listing.name] = listing
+    return dict(sorted(found.items()))
+
+
+def load(kind: str, name: str) -> Any:
+    """Import the file that registers ``name`` and return its class.
+
+    Raises:
+        UsageError: There is no such name.
+    """
+    import_module(_require(kind, name).module)
+    return REGISTRIES[kind][name]
+
+
+def _require(kind: str, name: str) -> Listing:
+    found = listings(kind)
+    if name not in found:
+        raise unknown_name(kind[:-1], name, found, command=f"petl-bench list {kind}")
+    return found[name]
+
+
+def vocabulary(names: Mapping[str, str]) -> Vocabulary:
+    """Return the Config classes and defaults of the chosen ``{"method": name, "backbone": name, ...}``."""
+    for kind in ("method", "decoder", "dataset"):
+        _require(f"{kind}s", names[kind])
+    backbone = find_backbone(names["backbone"])
+    embedded = backbone.name == EMBEDDED
+    dataset = load("datasets", names["dataset"])
+    decoder = load("decoders", names["decoder"])
+    defaults: dict[str, Any] = {
+        "backbone": {"weights": "pretrained" if embedded else "random"},
+        "dataset": {"image_size": backbone.image_size},
+    }
+    if embedded and "width" in decoder.Config.model_fields:
+        defaults["decoder"] = {"width": 64}
+    return Vocabulary(
+        method=load("methods", names["method"]).Config,
+        decoder=decoder.Config,
+        dataset=dataset.Config,
+        dataset_tasks=tuple(dataset.tasks),
+        defaults=defaults,
+    )
+
+
+def _method_packages() -> list[tuple[str, Path]]:
+    packages: list[tuple[str, Path]] = []
+    for entry in sorted(set(metadata.entry_points(group=ENTRY_POINTS)), key=lambda entry: (entry.name, entry.value)):
+        folder = _folder(entry.value)
+        marker = _literals(ast.parse((folder / "__init__.py").read_text(encoding="utf-8")).body).get(MARKER)
+        if marker != API:
+            expected = entry.dist.locate_file(entry.value) if entry.dist else "unknown"
+            raise UsageError(
+                f"The package {entry.value!r} found at {str(folder)!r} is not a package of methods for petl-bench: "
+                f"its __init__.py does not say {MARKER} = {API}. The one that was installed belongs at "
+                f"{str(expected)!r}.\nAnother package of that name hides it: remove or rename {str(folder)!r}."
+            )
+        packages.append((entry.value, folder))
+    return packages
+
+
+def _folder(package: str) -> Path:
+    spec = find_spec(package)
+    if spec is None or spec.origin is None:
+        raise UsageError(f"The package {package!r} is not installed.\nType: pip install petl-bench")
+    return Path(spec.origin).parent
+
+
+def _parse_folder(package: str, folder: Path, variable: str) -> Iterator[Listing]:
+    for path in sorted(folder.rglob("*.py")):
+        relative = path.relative_to(folder).with_suffix("")
+        if any(part.startswith("_") for part in relative.parts):
+            continue
+        yield from _parse_file(path, ".".join([package, *relative.parts]), variable, path.stat().st_mtime_ns)
+
+
+@cache
+def _parse_file(path: Path, module: str, variable: str, _modified: int) -> tuple[Listing, ...]:
+    text = path.read_text(encoding="utf-8")
+    if f"@{variable}.register(" not in text:
+        return ()
+    tree = ast.parse(text, str(path))
+    doc = ast.get_docstring(tree) or ""
+    found: list[Listing] = []
+    for node in tree.body:
+        for name in _registered(node, variable):
+            assert isinstance(node, ast.ClassDef)
+            found.append(Listing(name, module, doc.partition("\n")[0], _provenance(doc), _literals(node.body)))
+    return tuple(found)
+
+
+def _registered(node: ast.stmt, variable: str) -> Iterator[str]:
+    for decorator in node.decorator_list if isinstance(node, ast.ClassDef) else ():
+        match decorator:
+            case ast.Call(
+                func=ast.Attribute(value=ast.Name(id=owner), attr="register"), args=[ast.Constant(value=str(name))]
+            ) if owner == variable:
+                yield name
+            case _:
+                pass
+
+
+def _provenance(doc: str) -> str:
+    marker = "Differs from the paper:"
+    _, _, rest = doc.partition(marker)
+    return " ".join(rest.partition("\n\n")[0].split())
+
+
+def _literals(body: list[ast.stmt]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for node in body:
+        match node:
+            case (
+                ast.Assign(targets=[ast.Name(id=name)], value=value)
+                | ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value)
+            ):
+                try:
+                    values[name] = ast.literal_eval(value)
+                except ValueError:
+                    continue
+            case _:
+                pass
+    return values

@@ -1,0 +1,61 @@
+"""Registries: a name, written in the file that holds the thing, leads to its class."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from petl_bench.errors import unknown_name
+
+if TYPE_CHECKING:
+    from petl_bench.data.base import DenseDataset
+    from petl_bench.decoders.base import Decoder
+    from petl_bench.method import Method
+    from petl_bench.tasks.base import TaskSpec
+
+C = TypeVar("C", bound=type)
+
+
+class Registry(Generic[C]):
+    """Classes by name. Filled by ``@REGISTRY.register("name")`` when the file of a class is imported."""
+
+    def __init__(self, noun: str) -> None:
+        self.noun = noun
+        self._classes: dict[str, C] = {}
+
+    def register(self, name: str) -> Callable[[C], C]:
+        """Register the decorated class under ``name`` and set its ``name`` attribute.
+
+        Raises:
+            ValueError: Another class holds the name already.
+        """
+
+        def decorate(cls: C) -> C:
+            held = self._classes.get(name)
+            if held is not None and (held.__module__, held.__qualname__) != (cls.__module__, cls.__qualname__):
+                raise ValueError(
+                    f"The {self.noun} name {name!r} is taken by {held.__module__}.{held.__qualname__}; "
+                    f"{cls.__module__}.{cls.__qualname__} needs another one."
+                )
+            cls.name = name  # pyright: ignore[reportAttributeAccessIssue]
+            self._classes[name] = cls
+            return cls
+
+        return decorate
+
+    def __getitem__(self, name: str) -> C:
+        if name not in self._classes:
+            raise unknown_name(self.noun, name, self._classes, command=f"petl-bench list {self.noun}s")
+        return self._classes[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._classes
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(sorted(self._classes))
+
+
+METHODS: Registry[type[Method]] = Registry("method")
+TASKS: Registry[type[TaskSpec]] = Registry("task")
+DATASETS: Registry[type[DenseDataset]] = Registry("dataset")
+DECODERS: Registry[type[Decoder]] = Registry("decoder")

@@ -1,0 +1,96 @@
+"""From a store of runs to a page: tables, figures and what a reader has to know. Never re-runs, never imports torch."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from petl_bench.plan import Roles
+from petl_bench.report.analysis import analyse
+from petl_bench.report.groups import comparisons
+from petl_bench.report.load import Loaded, load
+from petl_bench.report.page import UNTUNED, Section, render
+from petl_bench.report.raw import runs_frame
+from petl_bench.report.style import colours
+from petl_bench.report.tables import main_table
+from petl_bench.report.write import FIGURES, PAGE, RUNS, TABLES, replacing, write_group
+
+__all__ = ["GroupTable", "Report", "report"]
+
+
+@dataclass(frozen=True)
+class GroupTable:
+    """The main table of one comparison group, as text."""
+
+    title: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was written.
+
+    Attributes:
+        page: The page in Markdown.
+        files: Everything written, the page included.
+        groups: The main tables.
+        missing_references: Commands that make the reference runs without which there is no delta_m.
+        notes: What concerns the report as a whole: files that could not be read, runs that failed.
+    """
+
+    page: Path
+    files: tuple[Path, ...]
+    groups: tuple[GroupTable, ...]
+    missing_references: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def report(folders: Sequence[Path], out: Path, roles: Roles) -> Report:
+    """Write the report on all runs below ``folders`` to the folder ``out``, replacing an older report there.
+
+    Args:
+        folders: Stores or run folders.
+        out: May lie inside a store. Replaced as a whole once the new report is complete.
+        roles: Which method is the reference, which rows are the floor and the controls.
+
+    Raises:
+        UsageError: There is no run to report, or ``out`` cannot be written or holds something else.
+    """
+    loaded = load(folders)
+    analyses = tuple(analyse(comparison, roles) for comparison in comparisons(loaded.runs, roles))
+    notes = _notes(loaded)
+    palette = colours(run.method for run in loaded.runs)
+    with replacing(out) as scratch:
+        (scratch / TABLES).mkdir()
+        (scratch / FIGURES).mkdir()
+        sections = [write_group(scratch, analysis, palette) for analysis in analyses]
+        if analyses:
+            runs_frame(analyses).to_csv(scratch / RUNS, index=False)
+        (scratch / PAGE).write_text(render(sections, loaded, notes), encoding="utf-8")
+        files = sorted(path.relative_to(scratch) for path in scratch.rglob("*") if path.is_file())
+    return Report(
+        page=out / PAGE,
+        files=tuple(out / path for path in files),
+        groups=tuple(_group_table(section) for section in sections),
+        missing_references=tuple(command for analysis in analyses for command in analysis.missing_references),
+        notes=notes,
+    )
+
+
+def _notes(loaded: Loaded) -> tuple[str, ...]:
+    notes: list[str] = []
+    if loaded.damaged:
+        named = ", ".join(f"`{path}`" for path in loaded.damaged)
+        notes.append(f"Left out, no record of this version ({len(loaded.damaged)}): {named}.")
+    if loaded.repeated:
+        notes.append(f"Left out, runs of which a newer one with the same fingerprint is there: {loaded.repeated}.")
+    if loaded.failed:
+        notes.append(f"Failed runs, left out of every table: {len(loaded.failed)}.")
+    return tuple(notes)
+
+
+def _group_table(section: Section) -> GroupTable:
+    table = main_table(section.analysis)
+    notes = section.notes if section.analysis.rates_tuned else (UNTUNED, *section.notes)
+    return GroupTable(section.analysis.comparison.title, table.header, table.rows, notes)

@@ -1,0 +1,117 @@
+"""Everything a report says of one comparison group, as numbers and sentences: the input of tables, figures and page."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from petl_bench.plan import Roles
+from petl_bench.report.aggregate import Column, Row, columns, row_of, trivial_row, trivial_scores
+from petl_bench.report.commands import run_command
+from petl_bench.report.facts import environment_notes, facts
+from petl_bench.report.gains import Baseline, baseline, with_gains
+from petl_bench.report.groups import RANDOM, Comparison
+from petl_bench.report.paired import PairedRow, paired_rows
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """One comparison group.
+
+    Attributes:
+        rows: In the order of the table: trivial predictor, controls, reference, the others by method parameters.
+        rates_tuned: Every run had its learning rates tuned, so rows may be ranked.
+        facts: What was run, as (what, text).
+        notes: What a reader of the table has to know.
+        missing: (what is missing, command that makes it), the reference's runs first.
+        missing_references: The commands among them that make reference runs.
+    """
+
+    comparison: Comparison
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+    base: Baseline
+    paired: tuple[PairedRow, ...]
+    rates_tuned: bool
+    facts: tuple[tuple[str, str], ...]
+    notes: tuple[str, ...]
+    missing: tuple[tuple[str, str], ...]
+    missing_references: tuple[str, ...]
+
+
+def analyse(comparison: Comparison, roles: Roles) -> Analysis:
+    """Compute the rows, delta_m, paired tests and notes of a comparison group."""
+    cells = columns(comparison)
+    trivial = trivial_scores(comparison, cells)
+    base = baseline(comparison, cells, trivial, roles)
+    plain = [trivial_row(trivial)] if trivial else []
+    plain += [row_of(configuration, cells) for configuration in comparison.configurations]
+    rows = tuple(with_gains(row, base) for row in plain)
+    like = comparison.runs[0]
+    references: list[str] = []
+    if base.reference is None:
+        seeds = sorted({run.seed for run in comparison.runs})
+        references = [
+            run_command(like, method=roles.reference, weights=comparison.weights, seed=seed) for seed in seeds
+        ]
+    missing = [(f"reference `{roles.reference}`", command) for command in references]
+    seed = min(run.seed for run in comparison.runs)
+    missing += [
+        (f"control `{row.label}`", run_command(like, method=row.method, weights=row.weights, seed=seed))
+        for row in rows
+        if row.missing
+    ]
+    return Analysis(
+        comparison=comparison,
+        columns=cells,
+        rows=rows,
+        base=base,
+        paired=paired_rows(rows, cells, base),
+        rates_tuned=all(run.record.rates_tuned for run in comparison.runs),
+        facts=tuple(facts(rows)),
+        notes=(*_warnings(comparison, cells), *base.notes, *_on_errors(rows, base), *environment_notes(rows)),
+        missing=tuple(missing),
+        missing_references=tuple(references),
+    )
+
+
+def _warnings(comparison: Comparison, cells: Sequence[Column]) -> list[str]:
+    notes: list[str] = []
+    from_random = [row.label for row in comparison.configurations if row.weights == RANDOM and row.kind != "control"]
+    if from_random:
+        named = ", ".join(f"`{label}`" for label in from_random)
+        notes.append(f"Warning: the backbone of {named} started from random weights, outside of the controls.")
+    split = sorted({column.task for column in cells if column.name != column.task})
+    if split:
+        notes.append(
+            f"Runs of this group measured {', '.join(f'`{task}`' for task in split)} under different conventions; "
+            "each convention has its own column and none is compared with another."
+        )
+    return notes
+
+
+def _on_errors(rows: Sequence[Row], base: Baseline) -> list[str]:
+    told = [row for row in rows if row.delta_m is not None]
+    if not told:
+        return []
+    tasks = ", ".join(f"`{column.name}`" for column in base.tasks)
+    seeds = len(base.runs)
+    reference = base.reference.label if base.reference else ""
+    notes = [
+        f"delta_m and the floor-corrected gain are means over {tasks}, relative to `{reference}`; ± is one standard deviation of the seeds."
+    ]
+    errors = [row.reference_error for row in told if row.reference_error is not None and row.kind != "trivial"]
+    finite = [error for error in errors if not math.isnan(error)]
+    if finite:
+        low, high = min(finite), max(finite)
+        span = f"{low:.2f}" if f"{low:.2f}" == f"{high:.2f}" else f"{low:.2f} to {high:.2f}"
+        notes.append(
+            f"The reference is the mean of {seeds} seeds; its standard error moves every delta_m together by {span} "
+            "percentage points, on top of the ± shown (CSV column delta_m.reference_error)."
+        )
+    elif seeds == 1:
+        notes.append("The reference has one seed: the error that it adds to every delta_m is not known.")
+    left_out = [row.label for row in rows if row.scores and row.delta_m is None]
+    if left_out:
+        named = ", ".join(f"`{label}`" for label in left_out)
+        notes.append(f"No delta_m for {named}: a task that enters was not measured under the reference's convention.")
+    return notes

@@ -1,0 +1,100 @@
+"""Tables as numbers, for CSV: means and standard deviations apart, nothing rounded."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from petl_bench.report.aggregate import Column, Row
+from petl_bench.report.analysis import Analysis
+from petl_bench.report.gains import delta_of_run
+from petl_bench.report.load import Run
+from petl_bench.stats import Estimate
+
+
+def to_frame(analysis: Analysis) -> pd.DataFrame:
+    """Return one line per configuration that has numbers, mean and standard deviation apart."""
+    tasks = len(analysis.comparison.runs[0].tasks)
+    return pd.DataFrame([_raw(row, analysis.columns, tasks) for row in analysis.rows if not row.missing])
+
+
+def runs_frame(analyses: Sequence[Analysis]) -> pd.DataFrame:
+    """Return one line per run with every value of every metric."""
+    lines = [_raw_run(run, row, analysis) for analysis in analyses for row in analysis.rows for run in row.runs]
+    return pd.DataFrame(lines)
+
+
+def paired_frame(analysis: Analysis) -> pd.DataFrame:
+    """Return one line per row and task of the comparison with the reference over images."""
+    lines = [
+        {
+            "label": line.label,
+            "task": line.column.name,
+            "unit": line.column.unit,
+            "seeds": " ".join(map(str, line.seeds)),
+            "images": line.test.n,
+            "better_by": line.test.difference,
+            "interval.low": line.test.low,
+            "interval.high": line.test.high,
+            "p_value": line.test.p_value,
+        }
+        for line in analysis.paired
+    ]
+    return pd.DataFrame(lines)
+
+
+def _raw(row: Row, columns: Sequence[Column], tasks: int) -> dict[str, Any]:
+    run = row.runs[0] if row.runs else None
+    percent = row.percent_of_backbone
+    raw: dict[str, Any] = {
+        "label": row.label,
+        "kind": row.kind,
+        "method": row.method,
+        "settings": json.dumps(run.record.config["method"], sort_keys=True) if run else "",
+        "weights": row.weights,
+        "group": run.record.group if run else "",
+        "seeds": " ".join(map(str, row.seeds)),
+        "seeds.n": len(row.seeds),
+        "method_parameters": row.parameters.method if row.parameters else None,
+        "decoder_parameters": row.parameters.decoder if row.parameters else None,
+        "backbone_parameters": row.parameters.backbone if row.parameters else None,
+        "percent_of_one_backbone": percent,
+        "percent_of_all_backbones": percent / tasks,
+    }
+    for column in columns:
+        raw |= {f"{column.name}.convention": column.convention, f"{column.name}.unit": column.unit}
+        raw |= _raw_estimate(f"{column.name}.{column.metric}", row.scores.get(column.name))
+    raw |= _raw_estimate("delta_m", row.delta_m)
+    raw["delta_m.reference_error"] = row.reference_error
+    raw |= _raw_estimate("floor_corrected_gain", row.gain)
+    return raw | _raw_estimate("train_seconds", row.train_seconds)
+
+
+def _raw_estimate(name: str, value: Estimate | None) -> dict[str, float | None]:
+    return {f"{name}.mean": value.mean if value else None, f"{name}.sd": value.sd if value else None}
+
+
+def _raw_run(run: Run, row: Row, analysis: Analysis) -> dict[str, Any]:
+    record = run.record
+    raw: dict[str, Any] = {
+        "comparison": analysis.comparison.slug,
+        "label": row.label,
+        "kind": row.kind,
+        "method": run.method,
+        "weights": run.weights,
+        "seed": run.seed,
+        "fingerprint": record.fingerprint,
+        "execution": record.execution,
+        "rates_tuned": record.rates_tuned,
+        "delta_m": delta_of_run(run, analysis.base),
+        "images_per_second": record.images_per_second,
+        **{f"seconds.{part}": value for part, value in record.seconds.model_dump().items()},
+    }
+    if record.parameters is not None:
+        raw |= {f"parameters.{owner}": number for owner, number in record.parameters.model_dump().items()}
+    for task, result in record.metrics.items():
+        raw[f"{task}.convention"] = result.convention
+        raw |= {f"{task}.{name}": value for name, value in result.values.items()}
+        raw |= {f"{task}.trivial.{name}": value for name, value in result.trivial.items()}
+    return raw

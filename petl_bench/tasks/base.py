@@ -1,0 +1,165 @@
+"""What a dense task is: its loss, its metric, how its labels are resized and drawn."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from typing import ClassVar, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+IGNORED = 255
+"""Label of a pixel without truth in maps of integers."""
+
+
+class Metric(ABC):
+    """Accumulates batches, then gives the values of the whole set.
+
+    Accumulators are integers or float64 on the CPU, so the batches may lie on any device and their grouping does
+    not change the result. Nothing is synchronised between processes.
+    """
+
+    @abstractmethod
+    def update(self, prediction: Tensor, label: Tensor) -> Tensor:
+        """Add a batch.
+
+        Args:
+            prediction: Raw network output [B, C, H, W] at the resolution of the label.
+            label: Labels as stored, [B, H, W] or [B, C, H, W].
+
+        Returns:
+            One score per image [B], float64 on the CPU, in the unit of the primary value; NaN for an image without
+            any valid pixel.
+        """
+
+    @abstractmethod
+    def compute(self) -> dict[str, float]:
+        """Return the values of everything added so far by name, all NaN if no pixel was valid."""
+
+
+class TaskSpec(ABC):
+    """A dense prediction task. The class attributes are literals, readable without importing the file."""
+
+    name: ClassVar[str]
+    """Set by the registry."""
+    loss_weight: ClassVar[float]
+    """Weight of the loss in the sum over tasks, as in Maninis et al., 2019, https://arxiv.org/abs/1904.08918."""
+    label_resize: ClassVar[Literal["nearest", "normals", "depth"]]
+    """How a label follows a resize of its image."""
+    ignore: ClassVar[int | None]
+    """Label of a pixel without truth; None where another rule marks it."""
+    convention: ClassVar[str]
+    """Definition behind the primary value; values of different conventions are not comparable."""
+    convention_version: ClassVar[int]
+    primary: ClassVar[str]
+    """Key of the primary value in ``Metric.compute()``."""
+    unit: ClassVar[str]
+    """Unit of the primary value: "%", "deg", "m", or "" for a plain number."""
+    higher_is_better: ClassVar[bool]
+    fixed_channels: ClassVar[int | None] = None
+    """Output channels that the task always has; None where the dataset says it."""
+
+    def __init__(self, channels: int) -> None:
+        """Describe the task for a network with ``channels`` output channels.
+
+        Raises:
+            ValueError: The task has another number of output channels.
+        """
+        if channels < 1 or self.fixed_channels not in (None, channels):
+            raise ValueError(
+                f"Task {self.name!r} has {self.fixed_channels or 'one or more'} output channels, got {channels}."
+            )
+        self.channels = channels
+
+    @abstractmethod
+    def loss(self, prediction: Tensor, label: Tensor) -> Tensor:
+        """Return the unweighted training loss.
+
+        Args:
+            prediction: Raw network output [B, C, H, W].
+            label: Labels as stored, [B, H, W] or [B, C, H, W].
+
+        Returns:
+            A scalar in float32; 0, with a graph, if no pixel is valid.
+        """
+
+    @abstractmethod
+    def metric(self) -> Metric:
+        """Return an empty accumulator."""
+
+    @abstractmethod
+    def decode(self, prediction: Tensor) -> Tensor:
+        """Map raw output [B, C, H, W] to what is drawn: [B, H, W], or [B, 3, H, W] for normals."""
+
+    @abstractmethod
+    def render(self, value: np.ndarray) -> np.ndarray:
+        """Draw one label or decoded prediction [H, W] or [H, W, 3] as RGB [H, W, 3], uint8; no truth is hatched."""
+
+    @abstractmethod
+    def trivial(self, labels: Iterable[Tensor]) -> Tensor:
+        """Fit the predictor that ignores its input.
+
+        Args:
+            labels: Batches of training labels, all of one image size; read once.
+
+        Returns:
+            The raw output [C, H, W], float32 on the CPU, that it gives for every image.
+
+        Raises:
+            ValueError: There is no label, or they differ in size.
+        """
+
+
+def single_channel(prediction: Tensor, label: Tensor) -> Tensor:
+    """Return the only channel [B, H, W] of ``prediction`` [B, 1, H, W] in float32.
+
+    Raises:
+        ValueError: The shapes do not belong together; without this check they would broadcast.
+    """
+    if prediction.ndim != 4 or prediction.shape[1] != 1 or prediction[:, 0].shape != label.shape:
+        raise ValueError(
+            f"Expected a prediction [B, 1, H, W] and a label [B, H, W], "
+            f"got {list(prediction.shape)} and {list(label.shape)}."
+        )
+    return prediction[:, 0].float()
+
+
+def image_sums(values: Tensor) -> Tensor:
+    """Sum ``values`` [B, H, W] over each image to [B], float64 on the CPU; rows in their own precision."""
+    return values.sum(dim=-1).cpu().double().sum(dim=-1)
+
+
+def mean_map(batches: Iterable[tuple[Tensor, Tensor]]) -> Tensor:
+    """Average maps over images, pixel by pixel.
+
+    Args:
+        batches: Pairs of values [B, C, H, W] and of validity [B, H, W]; read once.
+
+    Returns:
+        Means [C, H, W] in float64 on the CPU. A pixel that is valid in no image has the mean over all valid pixels,
+        or 0 if there is none.
+
+    Raises:
+        ValueError: There is no batch, or the maps differ in size.
+    """
+    total = count = None
+    for values, valid in batches:
+        kept = torch.where(valid.unsqueeze(1), values, 0).cpu().double().sum(dim=0)  # [C, H, W]
+        seen = valid.cpu().sum(dim=0)  # [H, W]
+        if total is None or count is None:
+            total, count = kept, seen
+        elif total.shape != kept.shape:
+            raise different_sizes(total.shape[-2:], kept.shape[-2:])
+        else:
+            total, count = total + kept, count + seen
+    if total is None or count is None:
+        raise ValueError("The trivial predictor needs at least one batch of training labels, got none.")
+    overall = total.sum(dim=(1, 2), keepdim=True) / count.sum().clamp(min=1)
+    return torch.where(count > 0, total / count.clamp(min=1), overall)
+
+
+def different_sizes(first: Iterable[int], other: Iterable[int]) -> ValueError:
+    """Build the error for training labels [H, W] of two sizes."""
+    return ValueError(f"The trivial predictor needs labels of one size, got {list(first)} and {list(other)}.")

@@ -1,0 +1,18 @@
+"""Segmentation of human body parts."""
+
+from petl_bench.registry import TASKS
+from petl_bench.tasks._classes import ClassTask
+
+
+@TASKS.register("human_parts")
+class HumanParts(ClassTask):
+    """The body part of every pixel; class 0 is the background. An image without any part is 255 throughout."""
+
+    loss_weight = 2.0
+    label_resize = "nearest"
+    ignore = 255
+    convention = "miou"
+    convention_version = 1
+    primary = "miou"
+    unit = "%"
+    higher_is_better = True

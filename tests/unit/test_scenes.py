@@ -1,0 +1,191 @@
+"""The procedural pictures: the same bits everywhere, and labels that mean what they say."""
+
+import hashlib
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from petl_bench.data.scenes.arithmetic import Stream, cos, sin
+from petl_bench.data.scenes.labels import FIRST_OBJECT, LABELS, PART_NAMES, SEMSEG_CLASSES
+from petl_bench.data.scenes.render import Picture, render, render_many
+
+# Printed by `digest(render(domain, split, index, 32))`. They change with the pictures: raise SCENES_VERSION then.
+GOLDEN = {
+    ("source", "train", 0): "1950754f4ed604b3b2249cdda1a77e6d79b7183ba400b672bc485bf69e59a4e2",
+    ("source", "val", 7): "87a87db2f337fb47c35f81a4e473dad30fc1af2ef5d7e3492118ca0db1501934",
+    ("target", "train", 0): "d8b8b7dab5ccc4a5cdd9c35f55246e31562f68d141ecd13c960260dc8e229eab",
+    ("target", "test", 11): "d4b615198c6806997acce83278b7ee812ea31db57c61eaee5526dbc5a99e7d22",
+}
+
+
+def digest(picture: Picture) -> str:
+    sha = hashlib.sha256(picture.image.tobytes())
+    for name, label in picture.labels.items():
+        sha.update(name.encode())
+        sha.update(label.tobytes())
+    return sha.hexdigest()
+
+
+@pytest.fixture(scope="module")
+def target() -> list[Picture]:
+    return [render("target", "train", index, 64) for index in range(64)]
+
+
+@pytest.fixture(scope="module")
+def source() -> list[Picture]:
+    return [render("source", "train", index, 64) for index in range(32)]
+
+
+def of(pictures: list[Picture], label: str) -> np.ndarray:
+    return np.stack([picture.labels[label] for picture in pictures])
+
+
+@pytest.mark.parametrize("key", GOLDEN, ids=lambda key: "-".join(map(str, key)))
+def test_pictures_keep_their_bits(key):
+    assert digest(render(*key, 32)) == GOLDEN[key]
+
+
+def test_pictures_do_not_depend_on_cpu_features():
+    from numpy._core._multiarray_umath import __cpu_dispatch__
+
+    code = (
+        "import hashlib\n"
+        "from petl_bench.data.scenes.render import render\n"
+        "sha = hashlib.sha256()\n"
+        "for picture in [render(d, 'train', i, 48) for d in ('source', 'target') for i in range(6)]:\n"
+        "    for array in (picture.image, *picture.labels.values()):\n"
+        "        sha.update(array.tobytes())\n"
+        "print(sha.hexdigest())"
+    )
+    hashes = set()
+    for disabled in ("", " ".join(__cpu_dispatch__)):
+        environment = {**os.environ, "NPY_DISABLE_CPU_FEATURES": disabled}
+        command = [sys.executable, "-W", "ignore", "-c", code]
+        run = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        assert run.returncode == 0, run.stderr
+        hashes.add(run.stdout)
+    assert len(hashes) == 1
+
+
+def test_pictures_do_not_depend_on_order():
+    forwards = [digest(render("target", "val", index, 32)) for index in (0, 1, 2)]
+    backwards = [digest(picture) for picture in render_many("target", "val", (2, 1, 0), 32)]
+    assert forwards == backwards[::-1]
+
+
+def test_keys_give_different_pictures():
+    keys = [(d, s, i) for d in ("source", "target") for s in ("train", "val", "test") for i in range(4)]
+    assert len({render(*key, 16).image.tobytes() for key in keys}) == len(keys)
+
+
+def test_size_changes_the_resolution_and_not_the_room():
+    coarse, fine = (render("target", "train", 5, size).labels["depth"].astype(np.float64) for size in (32, 96))
+    same = np.abs(coarse - fine[1::3, 1::3]) < 0.002 * coarse
+    assert same.mean() > 0.995
+
+
+@pytest.mark.parametrize("domain", ["source", "target"])
+def test_arrays_match_their_specification(domain):
+    picture = render(domain, "val", 3, 40)
+    assert picture.image.shape == (40, 40, 3)
+    assert picture.image.dtype == np.uint8
+    assert list(picture.labels) == list(LABELS[domain])
+    for name, (dtype, trailing) in LABELS[domain].items():
+        assert picture.labels[name].dtype == np.dtype(dtype)
+        assert picture.labels[name].shape == (40, 40, *trailing)
+
+
+def test_source_pictures_carry_no_headline_label():
+    assert set(LABELS["source"]) == {"depth", "edges"}
+
+
+def test_every_class_is_frequent_enough_to_learn(target):
+    counts = np.bincount(of(target, "semseg").reshape(-1), minlength=len(SEMSEG_CLASSES))
+    assert counts.size == len(SEMSEG_CLASSES) == 13
+    shares = counts / counts.sum()
+    assert dict(zip(SEMSEG_CLASSES, shares > 0.007, strict=True)) == dict.fromkeys(SEMSEG_CLASSES, True)
+
+
+def test_people_cover_a_tenth_of_the_pixels(target):
+    person = of(target, "semseg") == SEMSEG_CLASSES.index("person")
+    assert person.mean() > 0.10
+    assert (person.mean(axis=(1, 2)) > 0.002).mean() > 0.9
+
+
+def test_parts_lie_on_people_and_every_part_occurs(target):
+    person, parts = of(target, "semseg") == SEMSEG_CLASSES.index("person"), of(target, "human_parts")
+    assert np.array_equal(person, parts > 0)
+    shares = np.bincount(parts.reshape(-1), minlength=len(PART_NAMES)) / parts.size
+    assert shares.size == len(PART_NAMES) == 7
+    assert shares.min() > 0.007
+
+
+def test_normals_are_unit_vectors_that_face_the_camera(target):
+    normals = of(target, "normals").astype(np.float64)
+    assert np.abs((normals * normals).sum(axis=-1) - 1.0).max() < 5e-3
+    floor = of(target, "semseg") == SEMSEG_CLASSES.index("floor")
+    assert normals[floor][:, 1].min() > 0.9
+    assert normals[floor][:, 2].min() > -0.01
+
+
+def test_depth_is_positive_and_finite(target, source):
+    for pictures in (target, source):
+        depth = of(pictures, "depth").astype(np.float64)
+        assert np.isfinite(depth).all()
+        assert depth.min() > 0.1
+        assert depth.max() < 15.0
+
+
+def test_saliency_is_a_moderate_share_of_whole_objects(target):
+    salient = of(target, "saliency")
+    assert set(np.unique(salient)) == {0, 1}
+    assert 0.10 < salient.mean() < 0.25
+    semseg = of(target, "semseg")
+    assert not (salient.astype(bool) & (semseg < SEMSEG_CLASSES.index("table"))).any()
+    assert FIRST_OBJECT == 6
+
+
+@pytest.mark.parametrize("domain", ["source", "target"])
+def test_edges_are_thin_and_follow_class_boundaries(domain, target, source):
+    edges = of(target if domain == "target" else source, "edges")
+    assert set(np.unique(edges)) == {0, 1}
+    assert 0.05 < edges.mean() < 0.25
+    if domain == "target":
+        semseg = of(target, "semseg")
+        assert edges[:, :, :-1][semseg[:, :, :-1] != semseg[:, :, 1:]].all()
+
+
+def test_pictures_are_neither_black_nor_blown_out(target, source):
+    for pictures in (target, source):
+        images = np.stack([picture.image for picture in pictures])
+        assert images.reshape(len(images), -1).mean(axis=1).min() > 40
+        assert (images > 252).mean() < 0.02
+
+
+def test_bad_keys_are_refused_with_the_choices():
+    with pytest.raises(ValueError, match="source, target"):
+        render("nowhere", "train", 0, 64)
+    with pytest.raises(ValueError, match="train, val, test"):
+        render("target", "holdout", 0, 64)
+    with pytest.raises(ValueError, match="0 or more"):
+        render("target", "train", -1, 64)
+    with pytest.raises(ValueError, match="pixels"):
+        render("target", "train", 0, 4)
+
+
+def test_polynomial_sine_and_cosine_are_close_to_the_true_ones():
+    x = np.linspace(-20.0, 20.0, 2001)
+    assert np.abs(np.array([sin(float(v)) for v in x]) - np.sin(x)).max() < 1e-7
+    assert np.abs(np.array([cos(float(v)) for v in x]) - np.cos(x)).max() < 1e-7
+
+
+def test_streams_are_uniform_and_keyed():
+    stream = Stream(1, 2, 3)
+    values = np.array([stream.uniform(0.0, 1.0) for _ in range(4000)])
+    assert abs(values.mean() - 0.5) < 0.02
+    assert values.min() >= 0.0
+    assert values.max() < 1.0
+    assert Stream(1, 2, 3).raw() == Stream(1, 2, 3).raw() != Stream(1, 2, 4).raw()
