@@ -144,7 +144,9 @@ def separation(better: Sequence[float], worse: Sequence[float], *, higher_is_bet
         return math.nan if gap > 0 else -math.inf
     squares = sum(float(np.sum((np.asarray(values) - np.mean(values)) ** 2)) for values in (better, worse))
     pooled = math.sqrt(squares / freedom)
-    return gap / pooled if pooled > 0 else math.copysign(math.inf, gap) if gap else 0.0
+    if pooled > 0 or gap == 0:
+        return gap / pooled if pooled > 0 else 0.0
+    return math.copysign(math.inf, gap)
 
 
 def bootstrap_interval(

@@ -52,7 +52,7 @@ class Recipe:
 
     seed: int = 0
     images: int = 16000
-    steps: int = 2400
+    steps: int = 2000
     batch_size: int = 32
     learning_rate: float = 1.5e-3
     weight_decay: float = 0.05
@@ -98,7 +98,8 @@ def teach(images: np.ndarray, folder: Path, tell: Callable[[int], None]) -> list
         folder: Where the features are kept for a resumed training.
         tell: Called with the number of images done.
     """
-    paths = [folder / f"teacher-{level}.npy" for level in range(4)]
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / f"level-{level}.npy" for level in range(4)]
     if not paths[-1].exists():
         teacher, parts = Teacher(), [[], [], [], []]
         for start in range(0, len(images), 64):
@@ -159,7 +160,7 @@ def pretrain(
     folder.mkdir(parents=True, exist_ok=True)
     checkpoint, log = folder / "checkpoint.safetensors", folder / "log.jsonl"
     arrays = cached_split("source", "train", recipe.images, IMAGE_SIZE)
-    lessons = teach(arrays["image"], folder, taught)
+    lessons = teach(arrays["image"], folder.parent / f"teacher-{content_key()[:16]}-{recipe.images}", taught)
     with draws.seeded(recipe.seed, "pretrain"):
         student = Student([level.shape[1] for level in lessons])
     optimizer = torch.optim.AdamW(_groups(student, recipe.weight_decay), lr=recipe.learning_rate)

@@ -1,7 +1,7 @@
 """Everything a report says of one comparison group, as numbers and sentences: the input of tables, figures and page."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from petl_bench.plan import Roles
@@ -46,20 +46,7 @@ def analyse(comparison: Comparison, roles: Roles) -> Analysis:
     plain = [trivial_row(trivial)] if trivial else []
     plain += [row_of(configuration, cells) for configuration in comparison.configurations]
     rows = tuple(with_gains(row, base) for row in plain)
-    like = comparison.runs[0]
-    references: list[str] = []
-    if base.reference is None:
-        seeds = sorted({run.seed for run in comparison.runs})
-        references = [
-            run_command(like, method=roles.reference, weights=comparison.weights, seed=seed) for seed in seeds
-        ]
-    missing = [(f"reference `{roles.reference}`", command) for command in references]
-    seed = min(run.seed for run in comparison.runs)
-    missing += [
-        (f"control `{row.label}`", run_command(like, method=row.method, weights=row.weights, seed=seed))
-        for row in rows
-        if row.missing
-    ]
+    missing = tuple(_missing(comparison, roles, rows))
     return Analysis(
         comparison=comparison,
         columns=cells,
@@ -69,9 +56,25 @@ def analyse(comparison: Comparison, roles: Roles) -> Analysis:
         rates_tuned=all(run.record.rates_tuned for run in comparison.runs),
         facts=tuple(facts(rows)),
         notes=(*_warnings(comparison, cells), *base.notes, *_on_errors(rows, base), *environment_notes(rows)),
-        missing=tuple(missing),
-        missing_references=tuple(references),
+        missing=missing,
+        missing_references=tuple(command for what, command in missing if what == "reference"),
     )
+
+
+def _missing(comparison: Comparison, roles: Roles, rows: Sequence[Row]) -> Iterator[tuple[str, str]]:
+    """Yield the part that is missing and the command that makes it: the reference for every seed, the rest for one."""
+    like, seeds = comparison.runs[0], sorted({run.seed for run in comparison.runs})
+    weights = comparison.weights
+    if not comparison.references:
+        for seed in seeds:
+            yield "reference", run_command(like, method=roles.reference, weights=weights, seed=seed)
+    present = {row.method for row in rows if row.runs and row.weights == weights}
+    for method in roles.floor:
+        if method not in present:
+            yield f"floor `{method}`", run_command(like, method=method, weights=weights, seed=seeds[0])
+    for row in rows:
+        if row.missing:
+            yield f"control `{row.label}`", run_command(like, method=row.method, weights=row.weights, seed=seeds[0])
 
 
 def _warnings(comparison: Comparison, cells: Sequence[Column]) -> list[str]:
@@ -97,7 +100,8 @@ def _on_errors(rows: Sequence[Row], base: Baseline) -> list[str]:
     seeds = len(base.runs)
     reference = base.reference.label if base.reference else ""
     notes = [
-        f"delta_m and the floor-corrected gain are means over {tasks}, relative to `{reference}`; ± is one standard deviation of the seeds."
+        f"delta_m and the floor-corrected gain are means over {tasks}, relative to `{reference}`; "
+        "± is one standard deviation of the seeds."
     ]
     errors = [row.reference_error for row in told if row.reference_error is not None and row.kind != "trivial"]
     finite = [error for error in errors if not math.isnan(error)]

@@ -12,7 +12,7 @@ from matplotlib.transforms import Bbox
 
 from petl_bench.report.aggregate import Column, Row
 from petl_bench.report.analysis import Analysis
-from petl_bench.report.style import HATCHES, MARKERS, Colours, figure, rank_among_kin
+from petl_bench.report.style import HATCHES, MARKERS, Colours, figure, fix_layout, rank_among_kin
 from petl_bench.stats import Estimate
 
 _OFFSETS = (
@@ -53,8 +53,7 @@ def draw_delta_m(analysis: Analysis, colours: Colours, path: Path) -> bool:
             axes.set_title(title, fontsize="medium")
         reference = analysis.base.reference.label if analysis.base.reference else "nothing"
         drawn.suptitle(f"{analysis.comparison.title}; relative to {reference}", fontsize="medium")
-        drawn.canvas.draw()
-        drawn.set_layout_engine("none")
+        fix_layout(drawn)
         for axes, shown in zip(grid.flat, panels.values(), strict=True):
             _label_points(axes, shown)
     return True
@@ -118,8 +117,7 @@ def _draw_point(axes: Axes, point: _Point, colours: Colours, marker: str) -> Non
 def _label_points(axes: Axes, points: Sequence[_Point]) -> None:
     """Write the label of every point at the first of a few places around it that is free."""
     frame = axes.get_window_extent()
-    places = [axes.transData.transform((parameters, delta_m.mean)) for _, parameters, delta_m in points]
-    taken = [Bbox.from_bounds(x - 9, y - 9, 18, 18) for x, y in places]
+    taken = [_box(axes, point) for point in points]
     for row, parameters, delta_m in points:
         candidates = [_annotate(axes, row.label, (parameters, delta_m.mean), offset) for offset in _OFFSETS]
         boxes = [candidate.get_window_extent() for candidate in candidates]
@@ -129,6 +127,15 @@ def _label_points(axes: Axes, points: Sequence[_Point]) -> None:
         for index, candidate in enumerate(candidates):
             if index != chosen:
                 candidate.remove()
+
+
+def _box(axes: Axes, point: _Point) -> Bbox:
+    """Return what a point and its error bar cover, in pixels."""
+    _, parameters, delta_m = point
+    reach = 0.0 if math.isnan(delta_m.sd) else delta_m.sd
+    x, low = axes.transData.transform((parameters, delta_m.mean - reach))
+    _, high = axes.transData.transform((parameters, delta_m.mean + reach))
+    return Bbox.from_extents(x - 9, low - 9, x + 9, high + 9)
 
 
 def _annotate(axes: Axes, label: str, point: tuple[float, float], offset: tuple[int, int]) -> Annotation:

@@ -9,6 +9,7 @@ import matplotlib as mpl
 import seaborn as sns
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from petl_bench.report.aggregate import Row
 
@@ -41,7 +42,15 @@ def figure(path: Path, *, width: float, height: float) -> Generator[Figure, None
     """Give an empty figure of ``width`` x ``height`` inches and save it as PNG."""
     settings: dict[Any, Any] = {**sns.axes_style("whitegrid"), **sns.plotting_context("paper", font_scale=1.15)}
     with mpl.rc_context(settings):
-        drawn = Figure(figsize=(width, height), dpi=DOTS_PER_INCH, layout="constrained")
-        FigureCanvasAgg(drawn)
+        layout = ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.06)
+        drawn = Figure(figsize=(width, height), dpi=DOTS_PER_INCH, layout=layout)
+        canvas = FigureCanvasAgg(drawn)
         yield drawn
-        drawn.savefig(path, format="png")
+        fix_layout(drawn)
+        canvas.print_png(path)
+
+
+def fix_layout(drawn: Figure) -> None:
+    """Compute the places of all axes now, once: texts can then be placed, and drawing does not compute them again."""
+    drawn.draw_without_rendering()
+    drawn.set_layout_engine("none")

@@ -1,0 +1,328 @@
+"""The conformance kit: what a method promises, checked on small real networks. Public: run it on your own method.
+
+    from petl_bench.testing import check_method
+    for verdict in check_method(MyMethod):
+        print(verdict)
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from timm.models.swin_transformer import SwinTransformer
+from timm.models.vision_transformer import VisionTransformer
+from torch import Tensor
+
+from petl_bench import draws
+from petl_bench.backbones.base import Backbone
+from petl_bench.backbones.swin import SwinBackbone
+from petl_bench.backbones.vit import VitBackbone
+from petl_bench.config import MethodConfig
+from petl_bench.decoders.linear import Linear
+from petl_bench.decoders.segformer import SegFormer
+from petl_bench.engine.run import load_trained_state, trained_state
+from petl_bench.features import Features
+from petl_bench.measure.parameters import count
+from petl_bench.method import Method
+from petl_bench.model import MultiTaskModel
+
+TASKS = ("first", "second", "third")
+CHANNELS = {"first": 3, "second": 1, "third": 2}
+MEAN, STD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
+GRADIENT_FLOOR = 1e-5
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether a property holds, and if not, what was seen."""
+
+    check: str
+    passed: bool
+    detail: str = ""
+
+    def __str__(self) -> str:
+        return f"{'ok  ' if self.passed else 'FAIL'} {self.check}{': ' if self.detail else ''}{self.detail}"
+
+
+def tiny_backbone(family: str, seed: int = 0) -> Backbone:
+    """Return a small random backbone of a family: a Swin for images of 64 pixels or a ViT for 32."""
+    with draws.seeded(seed, "tiny", family):
+        if family == "swin":
+            trunk = SwinTransformer(
+                img_size=64,
+                patch_size=4,
+                embed_dim=16,
+                depths=(2, 2, 2, 2),
+                num_heads=(1, 2, 2, 4),
+                window_size=4,
+                drop_path_rate=0.0,
+            )
+            return SwinBackbone(trunk, MEAN, STD)
+        return VitBackbone(VisionTransformer(img_size=32, patch_size=8, embed_dim=32, depth=8, num_heads=2), MEAN, STD)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A configured method on a family of backbones, buildable for any tasks and seed."""
+
+    method: type[Method]
+    config: MethodConfig
+    family: str
+
+    def build(self, tasks: tuple[str, ...] = TASKS, *, seed: int = 0, decoder: str = "linear") -> MultiTaskModel:
+        """Build a model with small decoders in evaluation mode."""
+        method = self.method(tiny_backbone(self.family), tasks, self.config, seed)
+        decoders = {}
+        for task in tasks:
+            with draws.seeded(seed, "decoder", task):
+                if decoder == "linear":
+                    decoders[task] = Linear(method.feature_info, CHANNELS[task], Linear.Config(name="linear"))
+                else:
+                    config = SegFormer.Config(name="segformer", width=16)
+                    decoders[task] = SegFormer(method.feature_info, CHANNELS[task], config)
+        return MultiTaskModel(method, decoders).eval()
+
+    def images(self, number: int = 2, seed: int = 0) -> Tensor:
+        """Return random images [number, 3, H, W] in 0..1."""
+        size = 64 if self.family == "swin" else 32
+        return torch.rand(number, 3, size, size, generator=draws.generator(seed, "images"))
+
+
+def losses(predictions: dict[str, Tensor], seed: int = 0) -> dict[str, Tensor]:
+    """Return a squared error per task against targets that belong to the task's name."""
+    return {
+        task: (x - torch.randn(x.shape, generator=draws.generator(seed, "target", task))).square().mean()
+        for task, x in predictions.items()
+    }
+
+
+def steps(model: MultiTaskModel, images: Tensor, number: int) -> Iterator[MultiTaskModel]:
+    """Train for some steps, yielding after every backward pass and before the weights move."""
+    model.train()
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-3)
+    for step in range(number):
+        optimizer.zero_grad()
+        torch.stack(list(losses(model(images), step).values())).sum().backward()
+        yield model
+        optimizer.step()
+    model.eval()
+
+
+def disturb(model: MultiTaskModel, seed: int = 0) -> MultiTaskModel:
+    """Move every trained parameter away from its start, so that nothing is zero by initialisation."""
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if parameter.requires_grad:
+                noise = torch.randn(parameter.shape, generator=draws.generator(seed, "disturb", name))
+                parameter.add_(0.05 * noise)
+    return model
+
+
+def frozen_bits(subject: Subject) -> None:
+    """Frozen weights stay bitwise equal after two steps."""
+    model = subject.build()
+    frozen = {name: p.detach().clone() for name, p in model.named_parameters() if not p.requires_grad}
+    for _ in steps(model, subject.images(), 2):
+        pass
+    now = dict(model.named_parameters())
+    moved = [name for name, before in frozen.items() if not torch.equal(before, now[name])]
+    assert not moved, f"{len(moved)} frozen parameters moved, first {moved[0]}"
+
+
+def identity_at_start(subject: Subject) -> None:
+    """The features equal the plain backbone's before training, where the method claims it."""
+    if not subject.method.identity_at_start:
+        return
+    plain = tiny_backbone(subject.family)(subject.images())
+    features: Features = subject.build().method(subject.images())
+    for task in TASKS:
+        for level, (ours, theirs) in enumerate(zip(features.for_task(task), plain, strict=True)):
+            gap = (ours - theirs).abs().max().item()
+            assert gap <= 1e-5, f"task {task}, level {level}: differs from the plain backbone by {gap:.2e}"
+
+
+def gradients(subject: Subject) -> None:
+    """Every trained parameter gets a finite gradient within two steps, none negligible but the exempt ones."""
+    model = subject.build(decoder="segformer")
+    largest: dict[str, float] = {}
+    for at in steps(model, subject.images(4), 2):
+        for name, parameter in at.method.named_parameters():
+            if parameter.requires_grad:
+                assert parameter.grad is not None, f"{name} gets no gradient"
+                assert bool(torch.isfinite(parameter.grad).all()), f"{name} gets a gradient that is not finite"
+                largest[name] = max(largest.get(name, 0.0), float(parameter.grad.square().mean().sqrt()))
+    if not largest:
+        return
+    floor = GRADIENT_FLOOR * float(torch.tensor(list(largest.values())).median())
+    exempt = subject.method.gradient_exempt
+    faint = [n for n, rms in largest.items() if rms <= floor and not any(part in exempt for part in n.split("."))]
+    assert not faint, f"{len(faint)} trained parameters get next to no gradient, first {faint[0]}"
+
+
+def task_isolation(subject: Subject) -> None:
+    """The loss of one task sends nothing into what belongs to another."""
+    model = disturb(subject.build())
+    owned = model.method.owned()
+    losses(model(subject.images()))[TASKS[0]].backward()
+    for t, task in enumerate(TASKS[1:], start=1):
+        held = {**owned.private[task], **dict(model.decoders[task].named_parameters(task))}
+        reached = [name for name, p in held.items() if p.grad is not None and bool(p.grad.any())]
+        reached += [name for name, p in owned.stacked.items() if p.grad is not None and bool(p.grad[t].any())]
+        assert not reached, f"the loss of {TASKS[0]} reaches {reached[0]} of {task}"
+
+
+def count_is_closed_form(subject: Subject) -> None:
+    """The modules hold as many trained parameters as the closed form says, for one task and for three."""
+    for tasks in (TASKS[:1], TASKS):
+        model = subject.build(tasks)
+        expected, seen = model.method.expected_parameters(), count(model)
+        assert (seen.shared, seen.per_task) == (expected.shared, expected.per_task), (
+            f"T = {len(tasks)}: modules hold {seen.shared} shared and {seen.per_task} per-task parameters, "
+            f"the closed form says {expected.shared} and {expected.per_task}"
+        )
+
+
+def state_round_trip(subject: Subject) -> None:
+    """What was trained, saved and put into a fresh model gives the same predictions, bit for bit."""
+    model = disturb(subject.build(decoder="segformer"))
+    for _ in steps(model, subject.images(), 1):
+        pass
+    fresh = subject.build(decoder="segformer")
+    load_trained_state(fresh, trained_state(model))
+    _require_equal(model(subject.images()), fresh(subject.images()), 0.0, "after loading")
+
+
+def same_seed_same_numbers(subject: Subject) -> None:
+    """Two builds from one seed train to the same numbers, bit for bit; another seed starts elsewhere."""
+    one, two = subject.build(), subject.build()
+    for model in (one, two):
+        for _ in steps(model, subject.images(), 2):
+            pass
+    _require_equal(one(subject.images()), two(subject.images()), 0.0, "from one seed")
+
+
+def task_order(subject: Subject) -> None:
+    """Reversing the tasks changes no prediction, at the start and after two steps."""
+    one, two = subject.build(TASKS), subject.build(TASKS[::-1])
+    _require_equal(one(subject.images()), two(subject.images()), 1e-6, "at the start")
+    for model in (one, two):
+        for _ in steps(model, subject.images(), 2):
+            pass
+    _require_equal(one(subject.images()), two(subject.images()), 1e-4, "after two steps")
+
+
+def number_of_tasks(subject: Subject) -> None:
+    """A task among three predicts what it predicts alone with the same weights: forking equals a loop over tasks."""
+    model = disturb(subject.build())
+    predictions = model(subject.images())
+    for t, task in enumerate(TASKS):
+        alone = alone_from(subject, model, t)
+        _require_equal({task: predictions[task]}, alone(subject.images()), 2e-5, f"{task} alone")
+
+
+def alone_from(subject: Subject, model: MultiTaskModel, t: int) -> MultiTaskModel:
+    """Return a model of task number ``t`` alone that holds that task's share of the weights of ``model``."""
+    task = model.tasks[t]
+    alone = subject.build((task,))
+    ours, theirs = alone.method.owned(), model.method.owned()
+    with torch.no_grad():
+        for name, parameter in ours.shared.items():
+            parameter.copy_(theirs.shared[name])
+        for name, parameter in ours.stacked.items():
+            parameter.copy_(theirs.stacked[name][t : t + 1])
+        pairs = zip(ours.private[task].values(), theirs.private[task].values(), strict=True)
+        for parameter, source in [*pairs, *_pairs(alone.decoders[task], model.decoders[task])]:
+            parameter.copy_(source)
+    return alone
+
+
+def interleaved(subject: Subject) -> None:
+    """Two models that run in turn do not mix, forward and backward."""
+    one, two = disturb(subject.build(), 1), disturb(subject.build(), 2)
+    images = subject.images()
+    before = {task: x.detach().clone() for task, x in one(images).items()}
+    mine = one(images)
+    other = two(subject.images(3, 1))
+    torch.stack(list(losses(other).values())).sum().backward()
+    torch.stack(list(losses(mine).values())).sum().backward()
+    _require_equal(before, one(images), 0.0, "after another model ran")
+
+
+def compiles(subject: Subject) -> None:
+    """``torch.compile(fullgraph=True)`` captures the model as one graph and gives the same predictions."""
+    model = disturb(subject.build())
+    torch.compiler.reset()
+    compiled = torch.compile(model, backend="eager", fullgraph=True)
+    with torch.no_grad():
+        _require_equal(model(subject.images()), compiled(subject.images()), 1e-6, "compiled")
+
+
+def execution_as_declared(subject: Subject) -> None:
+    """The frozen blocks see the batch as often as the declared execution says."""
+    model = subject.build()
+    declared = model.method.execution
+    assert declared in subject.method.executions, f"{declared} is not among the declared {subject.method.executions}"
+    seen: list[int] = []
+    last = model.method.backbone.blocks[-1].path
+    hooks = [
+        module.register_forward_hook(lambda _, inputs, __: seen.append(len(inputs[0])))
+        for replica in model.method.modules()
+        if isinstance(replica, Backbone)
+        for module in [replica.trunk.get_submodule(last)]
+    ]
+    model(subject.images(2))
+    for hook in hooks:
+        hook.remove()
+    passes = sum(seen) // 2
+    expected = len(TASKS) if declared in ("forked", "replicated") else 1
+    assert passes == expected, f"{declared}: the last block saw the batch {passes} times for {len(TASKS)} tasks"
+
+
+CHECKS: dict[str, Callable[[Subject], None]] = {
+    check.__name__: check
+    for check in (
+        frozen_bits,
+        identity_at_start,
+        gradients,
+        task_isolation,
+        count_is_closed_form,
+        state_round_trip,
+        same_seed_same_numbers,
+        task_order,
+        number_of_tasks,
+        interleaved,
+        compiles,
+        execution_as_declared,
+    )
+}
+
+
+def check_method(method: type[Method], config: MethodConfig | None = None, family: str = "swin") -> tuple[Verdict, ...]:
+    """Check every property of a method on a small backbone of ``family``.
+
+    Args:
+        method: The class; it need not be registered.
+        config: Its settings, the defaults if None.
+        family: ``swin`` or ``vit``.
+    """
+    subject = Subject(method, config or method.Config(name=getattr(method, "name", method.__name__)), family)
+    verdicts: list[Verdict] = []
+    for name, check in CHECKS.items():
+        try:
+            check(subject)
+        except (AssertionError, RuntimeError, ValueError, TypeError) as error:
+            verdicts.append(Verdict(name, False, f"{type(error).__name__}: {error}"))
+        else:
+            verdicts.append(Verdict(name, True))
+    return tuple(verdicts)
+
+
+def _pairs(one: torch.nn.Module, two: torch.nn.Module) -> Iterator[tuple[Tensor, Tensor]]:
+    yield from zip(one.state_dict().values(), two.state_dict().values(), strict=True)
+
+
+def _require_equal(one: dict[str, Tensor], two: dict[str, Tensor], tolerance: float, when: str) -> None:
+    assert one.keys() == two.keys(), f"{when}: tasks {sorted(one)} and {sorted(two)}"
+    for task, expected in one.items():
+        gap = (expected - two[task]).abs().max().item()
+        assert gap <= tolerance, f"{when}: predictions of {task} differ by {gap:.2e}, allowed {tolerance:.0e}"

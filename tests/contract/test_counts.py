@@ -1,0 +1,96 @@
+"""Parameter counts: the figures of the literature, and the paper's equations written out again here."""
+
+import pytest
+import torch
+
+from petl_bench import plugins
+from petl_bench.backbones.build import build_backbone
+from petl_bench.backbones.names import find_backbone
+from petl_bench.engine.build import build
+from petl_bench.measure.parameters import count
+from petl_bench.measure.table import parameter_row
+from petl_bench.plan import plan
+
+SWIN_TINY = "swin_tiny_patch4_window7_224"
+WIDTHS = {
+    SWIN_TINY: [96] * 2 + [192] * 2 + [384] * 6 + [768] * 2,
+    "swin_base_patch4_window7_224": [128] * 2 + [256] * 2 + [512] * 18 + [1024] * 2,
+    "vit_small_patch16_224": [384] * 12,
+    "vit_base_patch16_224": [768] * 12,
+    "embedded": [32] + [64] * 2 + [128] * 6 + [256] * 2,
+}
+SIZES = {SWIN_TINY: 27_517_818, "vit_small_patch16_224": 21_664_896}
+
+
+def counted(method: str, backbone: str, tasks: int, **settings: object) -> dict[str, object]:
+    asked = {"method": {"name": method, **settings}, "backbone": {"name": backbone}, "tasks": tasks}
+    return parameter_row(asked, [])
+
+
+@pytest.mark.parametrize(
+    ("method", "expected"),
+    [("vmt", 1_127_952), ("lora", 317_952), ("single", 110_071_272), ("full", 27_517_818), ("decoders", 0)],
+)
+def test_published_and_derived_counts_on_swin_tiny_with_four_tasks(method: str, expected: int) -> None:
+    assert counted(method, SWIN_TINY, 4)["method_parameters"] == expected
+
+
+@pytest.mark.parametrize("backbone", WIDTHS)
+@pytest.mark.parametrize("tasks", [1, 4, 16])
+def test_vmt_follows_its_equation(backbone: str, tasks: int) -> None:
+    rho, widths = 4, WIDTHS[backbone]
+    down_and_up = sum(2 * c * c // rho for c in widths)
+    biases = sum(c // rho + c for c in widths)
+    norms = sum(2 * c for c in widths)
+    scale_and_shift = sum(2 * c for c in widths)
+    expected = down_and_up + biases + norms + tasks * scale_and_shift
+    assert counted("vmt", backbone, tasks)["method_parameters"] == expected
+
+
+@pytest.mark.parametrize("backbone", WIDTHS)
+@pytest.mark.parametrize("tasks", [1, 4, 16])
+def test_lora_follows_its_equation(backbone: str, tasks: int) -> None:
+    rank = 4
+    query_and_value = sum(2 * (rank * c + c * rank) for c in WIDTHS[backbone])
+    norm = sum(2 * c for c in WIDTHS[backbone])
+    assert counted("lora", backbone, tasks)["method_parameters"] == tasks * (query_and_value + norm)
+    assert counted("lora", backbone, tasks, scope="shared")["method_parameters"] == query_and_value + norm
+    assert counted("lora", backbone, tasks, norm="none")["method_parameters"] == tasks * query_and_value
+
+
+@pytest.mark.parametrize("backbone", SIZES)
+def test_full_and_single_are_one_and_t_trunks(backbone: str) -> None:
+    assert counted("full", backbone, 3)["method_parameters"] == SIZES[backbone]
+    assert counted("single", backbone, 3)["method_parameters"] == 3 * SIZES[backbone]
+
+
+def test_segformer_decoders_of_the_published_table() -> None:
+    """Width 256 on Swin-T, outputs 21 + 7 + 1 + 3: 2.54 M, so 112.6 M with four backbones."""
+    stages = [96, 192, 384, 768]
+    one = sum(c * 256 + 256 for c in stages) + 4 * 256 * 256 + 2 * 256
+    expected = 4 * one + sum(256 * n + n for n in (21, 7, 1, 3))
+    assert round(expected / 1e6, 2) == 2.54
+    row = counted("decoders", SWIN_TINY, 4)
+    here = 4 * one + sum(256 * n + n for n in (13, 7, 1, 3))
+    assert row["decoder_parameters"] == here
+
+
+def test_tasks_beyond_the_dataset_are_synthetic_and_said_so() -> None:
+    row = counted("vmt", SWIN_TINY, 64)
+    assert (row["tasks"], row["synthetic_tasks"]) == (64, 58)
+    assert counted("vmt", SWIN_TINY, 6)["synthetic_tasks"] == 0
+
+
+@pytest.mark.parametrize("method", list(plugins.listings("methods")))
+def test_meta_device_counts_what_a_real_model_holds(method: str) -> None:
+    settings = {"method": {"name": method}, "backbone": {"weights": "random"}, "tasks": 2}
+    real = count(build(plan(settings, plugins.vocabulary)))
+    row = counted(method, "embedded", 2)
+    assert (row["method_parameters"], row["decoder_parameters"]) == (real.method, real.decoder)
+
+
+def test_a_backbone_on_meta_allocates_nothing() -> None:
+    name = "swin_large_patch4_window12_384"
+    with torch.device("meta"):
+        backbone = build_backbone(name, weights="random", image_size=find_backbone(name).image_size, seed=0)
+    assert all(parameter.is_meta for parameter in backbone.parameters())

@@ -1,0 +1,123 @@
+"""Configs are strict, reach every key, and are hashed by content."""
+
+import pytest
+from conftest import resolved
+
+from petl_bench.config import assign, identify, keys, merge, parse_value
+from petl_bench.errors import UsageError
+from petl_bench.plan import Experiment, choose_tasks, expand
+
+TASKS = ("semseg", "human_parts", "saliency", "normals")
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("8", 8), ("1e-4", 1e-4), ("true", True), ("tap", "tap"), ('"tap"', "tap"), ("[1, 2]", [1, 2]), ("", "")],
+)
+def test_set_values_are_toml_or_plain_strings(text: str, value: object) -> None:
+    assert parse_value(text) == value
+
+
+def test_a_misspelt_key_names_the_nearest_one() -> None:
+    with pytest.raises(UsageError, match=r"Unknown key 'method.rhoo'. Did you mean 'method.rho'\?"):
+        resolved("vmt", method={"rhoo": 8})
+    with pytest.raises(UsageError, match=r"Did you mean 'train.learning_rate.method'\?"):
+        resolved("vmt", train={"learning_rate": {"metod": 1e-3}})
+    with pytest.raises(UsageError, match="Unknown section 'trian'"):
+        resolved("vmt", trian={"steps": 3})
+
+
+@pytest.mark.parametrize(
+    ("sections", "part"),
+    [
+        ({"method": {"rho": "8"}}, "method.rho"),
+        ({"method": {"rho": 0}}, "method.rho"),
+        ({"method": {"task_path": "tpa"}}, "'tap'"),
+        ({"train": {"steps": 1.5}}, "train.steps"),
+        ({"train": {"learning_rate": {"method": -1.0}}}, "train.learning_rate.method"),
+        ({"seed": "a"}, "seed"),
+    ],
+)
+def test_a_value_of_the_wrong_type_is_refused_with_its_key(sections: dict[str, object], part: str) -> None:
+    with pytest.raises(UsageError, match=part):
+        resolved("vmt", **sections)
+
+
+def test_a_key_below_a_value_is_refused() -> None:
+    with pytest.raises(UsageError, match="is a value, not a section"):
+        assign({"method": {"rho": 4}}, "method.rho.x", 1)
+
+
+def test_every_key_of_a_resolved_config_can_be_set() -> None:
+    config = resolved("vmt")
+    reachable = {f"{section}.{key}" for section in ("method", "decoder") for key in keys(type(getattr(config, section)))}
+    assert {"method.rho", "method.scale", "decoder.width"} <= reachable
+
+
+def test_fingerprint_is_content_and_group_drops_the_seed() -> None:
+    def identity(config):
+        return identify(config, weights_hash="w", data_hash="d")
+
+    base = identity(resolved("vmt"))
+    assert identity(resolved("vmt", runtime={"threads": 1})) == base
+    other_seed = identity(resolved("vmt", seed=1))
+    assert other_seed.fingerprint != base.fingerprint
+    assert other_seed.group == base.group
+    other_rho = identity(resolved("vmt", method={"rho": 8}))
+    assert other_rho.group != base.group
+    assert other_rho.comparison == base.comparison
+    assert identity(resolved("decoders")).comparison == base.comparison
+    assert identity(resolved("vmt", train={"steps": 5})).comparison != base.comparison
+    assert identify(resolved("vmt"), weights_hash="w", data_hash="e").comparison != base.comparison
+    assert identify(resolved("vmt"), weights_hash="v", data_hash="d").fingerprint != base.fingerprint
+
+
+def test_tasks_come_in_the_datasets_order_however_typed() -> None:
+    assert choose_tasks("normals,semseg", TASKS, "d") == ("semseg", "normals")
+    assert choose_tasks("2", TASKS, "d") == choose_tasks(2, TASKS, "d") == ("semseg", "human_parts")
+
+
+@pytest.mark.parametrize(
+    ("asked", "part"),
+    [
+        ("0", "1 to 4"),
+        (5, "1 to 4"),
+        ("normal", "Did you mean 'normals'"),
+        ("semseg,semseg", "more than once"),
+        ([], "a number or a list"),
+    ],
+)
+def test_tasks_that_cannot_be_are_refused(asked: object, part: str) -> None:
+    with pytest.raises(UsageError, match=part):
+        choose_tasks(asked, TASKS, "d")
+
+
+def test_an_experiment_expands_to_rows_times_grids_times_seeds() -> None:
+    experiment = Experiment.model_validate(
+        {
+            "title": "t",
+            "question": "q",
+            "seeds": [0, 1],
+            "base": {"tasks": 2, "train": {"steps": 3}},
+            "rows": [
+                {"method": "a", "grid": {"method.x": [1, 2]}},
+                {"method": "b", "set": {"backbone.weights": "random"}},
+            ],
+            "report": {"reference": "a"},
+        }
+    )
+    runs = expand(experiment, {"budget": "smoke", "train": {"batch_size": 2}})
+    assert len(runs) == 6
+    assert [(run["method"], run["seed"]) for run in runs[:3]] == [
+        ({"name": "a", "x": 1}, 0),
+        ({"name": "a", "x": 1}, 1),
+        ({"name": "a", "x": 2}, 0),
+    ]
+    assert runs[-1]["backbone"] == {"weights": "random"}
+    assert all(run["train"] == {"steps": 3, "batch_size": 2} and run["budget"] == "smoke" for run in runs)
+
+
+def test_merge_leaves_its_arguments_alone() -> None:
+    base = {"a": {"b": 1}}
+    assert merge(base, {"a": {"c": 2}}) == {"a": {"b": 1, "c": 2}}
+    assert base == {"a": {"b": 1}}
