@@ -22,7 +22,7 @@ class Single(Method):
     def adapt(self) -> None:
         """Copy the backbone once per task beyond the first and unfreeze every copy."""
         copies = [self.backbone] + [self.copy_backbone() for _ in self.tasks[1:]]
-        self.replicas = nn.ModuleDict(zip(self.tasks, copies, strict=True))
+        self.replicas = nn.ModuleDict(dict(zip(self.tasks, copies, strict=True)))
         self.replicas.requires_grad_(True)
 
     @property

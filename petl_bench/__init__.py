@@ -33,7 +33,19 @@ _HOMES = {
     "run": "petl_bench.engine.run",
 }
 
-__all__ = ["__version__", *sorted(_HOMES)]
+__all__ = [
+    "METHODS",
+    "Backbone",
+    "Features",
+    "Method",
+    "MethodConfig",
+    "MultiTaskModel",
+    "RunConfig",
+    "RunRecord",
+    "__version__",
+    "build",
+    "run",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -112,8 +112,12 @@ def report_command(
     done = report(folders, out or folders[0] / "report", roles)
     for group in done.groups:
         print_table(group.title, group.header, group.rows)
+        for note in group.notes:
+            typer.echo(f"- {note}")
     for note in done.notes:
         typer.echo(note)
+    for command in done.missing_references:
+        typer.echo(f"missing reference: {command}")
     typer.echo(f"report: {done.page}")
     if strict and done.missing_references:
         raise typer.Exit(1)

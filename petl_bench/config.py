@@ -38,15 +38,12 @@ class DecoderConfig(Section):
 
 
 class DatasetConfig(Section):
-    """Base of every ``DenseDataset.Config``: how many images, at what size.
-
-    A number of images that is None means all the split has.
-    """
+    """Base of every ``DenseDataset.Config``: the size of the images, and at most how many of each split."""
 
     name: str
     image_size: Positive
-    train_images: Positive | None = None
-    test_images: Positive | None = None
+    train_images: Positive
+    test_images: Positive
     flip: bool = True
 
 

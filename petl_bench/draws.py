@@ -1,7 +1,7 @@
 """Random numbers keyed by name, so that neither order nor number of tasks can change what another one draws."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 import torch
@@ -19,7 +19,7 @@ def generator(seed: int, *names: str) -> torch.Generator:
 
 
 @contextmanager
-def seeded(seed: int, *names: str) -> Iterator[None]:
+def seeded(seed: int, *names: str) -> Generator[None, None, None]:
     """Run a block whose draws from torch's global CPU generator belong to these names; restore it afterwards."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(key(seed, *names))

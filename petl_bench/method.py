@@ -46,6 +46,7 @@ class Method(nn.Module, ABC):
     """A way to adapt a backbone. Subclass it, write ``adapt()`` and ``expected_parameters()``, register a name.
 
     Attributes:
+        Config: Settings of the method, each a field with a default.
         paper: Address of the paper.
         executions: The executions its configurations can have (``shared``, ``tapped``, ``forked``, ``replicated`` ...).
         families: Backbone families that it is defined on.
@@ -54,14 +55,12 @@ class Method(nn.Module, ABC):
     """
 
     name: ClassVar[str]
+    Config: ClassVar[type[MethodConfig]] = MethodConfig
     paper: ClassVar[str] = ""
     executions: ClassVar[tuple[str, ...]] = ("shared",)
     families: ClassVar[tuple[str, ...]] = ("swin", "vit")
     identity_at_start: ClassVar[bool] = True
     gradient_exempt: ClassVar[Mapping[str, str]] = {}
-
-    class Config(MethodConfig):
-        """Settings of the method; each is a field with a default."""
 
     def __init__(self, backbone: Backbone, tasks: tuple[str, ...], config: MethodConfig, seed: int) -> None:
         super().__init__()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from petl_bench.errors import unknown_name
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from petl_bench.tasks.base import TaskSpec
 
 C = TypeVar("C", bound=type)
+K = TypeVar("K", bound=type)
 
 
 class Registry(Generic[C]):
@@ -23,22 +24,22 @@ class Registry(Generic[C]):
         self.noun = noun
         self._classes: dict[str, C] = {}
 
-    def register(self, name: str) -> Callable[[C], C]:
+    def register(self, name: str) -> Callable[[K], K]:
         """Register the decorated class under ``name`` and set its ``name`` attribute.
 
         Raises:
             ValueError: Another class holds the name already.
         """
 
-        def decorate(cls: C) -> C:
+        def decorate(cls: K) -> K:
             held = self._classes.get(name)
             if held is not None and (held.__module__, held.__qualname__) != (cls.__module__, cls.__qualname__):
                 raise ValueError(
                     f"The {self.noun} name {name!r} is taken by {held.__module__}.{held.__qualname__}; "
                     f"{cls.__module__}.{cls.__qualname__} needs another one."
                 )
-            cls.name = name  # pyright: ignore[reportAttributeAccessIssue]
-            self._classes[name] = cls
+            cast(Any, cls).name = name
+            self._classes[name] = cast(C, cls)
             return cls
 
         return decorate

@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -54,7 +54,7 @@ class Store:
         return record if record is not None and record.status == "finished" else None
 
     @contextmanager
-    def writing(self, record_name: str) -> Iterator[Path]:
+    def writing(self, record_name: str) -> Generator[Path, None, None]:
         """Give a scratch folder that becomes the run's folder when the block ends well.
 
         A failed or interrupted block leaves nothing behind, and an older folder of the same name is replaced only by
@@ -93,7 +93,8 @@ def read_record(path: Path) -> RunRecord | None:
 
 def write_scores(folder: Path, scores: Mapping[str, np.ndarray]) -> None:
     """Write the per-image scores [N] of every task, in the order of the test split."""
-    np.savez_compressed(folder / SCORES, **{task: values.astype(np.float32) for task, values in scores.items()})
+    compact = {task: values.astype(np.float32) for task, values in scores.items()}
+    np.savez_compressed(folder / SCORES, allow_pickle=False, **compact)
 
 
 def read_scores(folder: Path) -> dict[str, np.ndarray]:

@@ -1,8 +1,8 @@
 """The conformance kit: what a method promises, checked on small real networks. Public: run it on your own method.
 
-    from petl_bench.testing import check_method
-    for verdict in check_method(MyMethod):
-        print(verdict)
+from petl_bench.testing import check_method
+for verdict in check_method(MyMethod):
+    print(verdict)
 """
 
 from collections.abc import Callable, Iterator

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from petl_bench import plan, plugins
-from petl_bench.config import DatasetConfig, RunConfig
+from petl_bench.config import DatasetConfig, RunConfig, merge
 from petl_bench.data.base import DenseDataset, Sample, Split
 
 
@@ -39,19 +39,17 @@ class Noise(DenseDataset):
         return Sample(image, {task: labels[task] for task in self.chosen}, str(index))
 
 
-def resolved(method: str, tasks: Sequence[str] = ("semseg", "saliency", "normals"), **sections: object) -> RunConfig:
+def resolved(name: str, /, tasks: Sequence[str] = ("semseg", "saliency", "normals"), **sections: object) -> RunConfig:
     """Resolve a small run on the embedded network with random weights at 32 pixels."""
     settings = {
-        "method": {"name": method},
+        "method": {"name": name},
         "backbone": {"name": "embedded", "weights": "random"},
         "dataset": {"image_size": 32},
-        "decoder": {"width": 16},
+        "decoder": sections.pop("decoder", {"name": "segformer", "width": 16}),
         "train": {"steps": 4, "batch_size": 4},
         "budget": "smoke",
         "tasks": list(tasks),
     }
-    from petl_bench.config import merge
-
     return plan.plan(merge(settings, sections), plugins.vocabulary)
 
 

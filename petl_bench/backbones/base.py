@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -40,7 +40,7 @@ class Site:
     block: int
     width: int
     is_last_in_stage: bool
-    module: nn.Module
+    module: Any
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,7 @@ class Backbone(nn.Module, ABC):
     """
 
     family: ClassVar[str]
+    trunk: Any  # a timm model, which no stub describes
     stages: tuple[StageInfo, ...]
     blocks: tuple[Block, ...]
     num_parameters: int
@@ -100,12 +101,12 @@ class Backbone(nn.Module, ABC):
 
     @staticmethod
     @abstractmethod
-    def attention_half(block: nn.Module, x: Tensor) -> Tensor:
+    def attention_half(block: Any, x: Tensor) -> Tensor:
         """Return x' = x + attention(norm1(x)): what enters norm2 and the MLP."""
 
     @staticmethod
     @abstractmethod
-    def mlp_half(block: nn.Module, x: Tensor) -> Tensor:
+    def mlp_half(block: Any, x: Tensor) -> Tensor:
         """Return MLP(norm2(x')), without the residual."""
 
     def sites(self, *kinds: str) -> tuple[Site, ...]:

@@ -3,17 +3,17 @@
 import hashlib
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import timm
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import nn
 
 from petl_bench import draws
 from petl_bench.backbones.base import Backbone
 from petl_bench.backbones.embedded import MEAN, STD, WEIGHTS, embedded_trunk
-from petl_bench.backbones.names import EMBEDDED, find_backbone
+from petl_bench.backbones.names import EMBEDDED, BackboneName, find_backbone
 from petl_bench.backbones.swin import SwinBackbone
 from petl_bench.backbones.vit import VitBackbone
 from petl_bench.errors import UsageError
@@ -44,6 +44,7 @@ def build_backbone(name: str, *, weights: str, image_size: int, seed: int) -> Ba
             f"The backbone {name!r} cannot be built for images of {image_size} pixels: {error}\n"
             f"Its native size is {known.image_size}. Type: --set dataset.image_size={known.image_size}"
         ) from None
+    _check_image_size(trunk, known, image_size)
     mean, std = (MEAN, STD) if name == EMBEDDED else (trunk.pretrained_cfg["mean"], trunk.pretrained_cfg["std"])
     backbone = FAMILIES[known.family](trunk, mean, std)
     path = _weights_path(name, weights)
@@ -52,7 +53,7 @@ def build_backbone(name: str, *, weights: str, image_size: int, seed: int) -> Ba
     return backbone
 
 
-def _trunk(name: str, image_size: int, *, download: bool) -> nn.Module:
+def _trunk(name: str, image_size: int, *, download: bool) -> Any:
     if name == EMBEDDED:
         return embedded_trunk(image_size)
     create = partial(timm.create_model, name, img_size=image_size, drop_path_rate=0.0)
@@ -65,6 +66,17 @@ def _trunk(name: str, image_size: int, *, download: bool) -> nn.Module:
             f"The pretrained weights of {name!r} could not be loaded: {type(error).__name__}: {error}\n"
             "Without a network, type: --set backbone.weights=file:PATH.safetensors   or   --set backbone.weights=random"
         ) from error
+
+
+def _check_image_size(trunk: Any, known: BackboneName, image_size: int) -> None:
+    patch: int = trunk.patch_embed.patch_size[0]
+    if image_size % patch:
+        fitting = [size for size in (image_size // patch * patch, -(-image_size // patch) * patch) if size]
+        raise UsageError(
+            f"Images of {image_size} pixels do not fit the patches of {patch} pixels of {known.name!r}. The nearest "
+            f"sizes that fit: {', '.join(map(str, fitting))}; its native size is {known.image_size}.\n"
+            f"Type: --set dataset.image_size={fitting[-1]}"
+        )
 
 
 def _check_weights(weights: str) -> None:

@@ -4,7 +4,8 @@ The four levels are the stage outputs before patch merging, without the final no
 the next stage.
 """
 
-from timm.models.swin_transformer import SwinTransformer
+from typing import Any
+
 from torch import Tensor, nn
 
 from petl_bench.backbones.base import Backbone, Block, StageInfo
@@ -15,7 +16,7 @@ class SwinBackbone(Backbone):
 
     family = "swin"
 
-    def __init__(self, trunk: SwinTransformer, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+    def __init__(self, trunk: Any, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
         trunk.prune_intermediate_layers(indices=list(range(len(trunk.layers))), prune_norm=True, prune_head=True)
         super().__init__(trunk, mean, std)
         self.stages = tuple(StageInfo(info["num_chs"], info["reduction"]) for info in trunk.feature_info)
@@ -46,11 +47,11 @@ class SwinBackbone(Backbone):
         return (self.trunk.layers[stage].downsample,)
 
     @staticmethod
-    def attention_half(block: nn.Module, x: Tensor) -> Tensor:
+    def attention_half(block: Any, x: Tensor) -> Tensor:
         """Return x' = x + window attention(norm1(x)), [B, H, W, C]."""
         return x + block.drop_path1(block._attn(block.norm1(x)))
 
     @staticmethod
-    def mlp_half(block: nn.Module, x: Tensor) -> Tensor:
+    def mlp_half(block: Any, x: Tensor) -> Tensor:
         """Return MLP(norm2(x')), [B, H, W, C]."""
         return block.drop_path2(block.mlp(block.norm2(x)))

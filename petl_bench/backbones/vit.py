@@ -4,8 +4,9 @@ Taps after blocks L/4, L/2, 3L/4 and L, without the final norm. Prefix tokens ta
 the taps. The maps are resampled to strides 4, 8, 16 and 32 without parameters, so that every decoder sees one shape.
 """
 
+from typing import Any
+
 import torch.nn.functional as F
-from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from petl_bench.backbones.base import Backbone, Block, StageInfo
@@ -18,7 +19,7 @@ class VitBackbone(Backbone):
 
     family = "vit"
 
-    def __init__(self, trunk: VisionTransformer, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+    def __init__(self, trunk: Any, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
         depth = len(trunk.blocks)
         trunk.prune_intermediate_layers(indices=[depth - 1], prune_norm=True, prune_head=True)
         super().__init__(trunk, mean, std)
@@ -63,11 +64,11 @@ class VitBackbone(Backbone):
         return ()
 
     @staticmethod
-    def attention_half(block: nn.Module, x: Tensor) -> Tensor:
+    def attention_half(block: Any, x: Tensor) -> Tensor:
         """Return x' = x + attention(norm1(x)), [B, N, C]."""
         return x + block.drop_path1(block.ls1(block.attn(block.norm1(x))))
 
     @staticmethod
-    def mlp_half(block: nn.Module, x: Tensor) -> Tensor:
+    def mlp_half(block: Any, x: Tensor) -> Tensor:
         """Return MLP(norm2(x')), [B, N, C]."""
         return block.drop_path2(block.ls2(block.mlp(block.norm2(x))))

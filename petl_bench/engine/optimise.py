@@ -1,7 +1,6 @@
 """The optimiser that every method gets: AdamW, warm-up and cosine, gradients clipped per owner."""
 
 import math
-from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
@@ -65,28 +64,17 @@ class ClipPerOwner:
     def __call__(self) -> None:
         """Scale the gradients in place."""
         if self.shared:
-            self._scale(_gradients(self.shared), self._factor(_square_norm(_gradients(self.shared))))
-        stacked = _gradients(self.stacked)
-        per_task = [gradient.flatten(1).square().sum(1) for gradient in stacked]
-        squares = torch.stack(per_task).sum(0).unbind() if per_task else None
-        factors: list[Tensor] = []
-        for t, parameters in enumerate(self.private):
-            square = _square_norm(_gradients(parameters))
-            factors.append(self._factor(square if squares is None else square + squares[t]))
-            self._scale(_gradients(parameters), factors[-1])
+            nn.utils.clip_grads_with_norm_(self.shared, self.max_norm, _norm(self.shared))
+        stacked = [parameter.grad for parameter in self.stacked if parameter.grad is not None]
+        squares = [gradient.flatten(1).square().sum(1) for gradient in stacked]
+        per_task = torch.stack(squares).sum(0) if squares else torch.zeros(len(self.private))
+        norms = [(square + _norm(own).square()).sqrt() for square, own in zip(per_task, self.private, strict=True)]
+        for own, norm in zip(self.private, norms, strict=True):
+            nn.utils.clip_grads_with_norm_(own, self.max_norm, norm)
+        factors = (self.max_norm / (torch.stack(norms) + 1e-6)).clamp(max=1.0)
         for gradient in stacked:
-            gradient.mul_(torch.stack(factors).view(-1, *[1] * (gradient.dim() - 1)))
-
-    def _factor(self, square: Tensor) -> Tensor:
-        return (self.max_norm / (square.sqrt() + 1e-6)).clamp(max=1.0)
-
-    def _scale(self, gradients: list[Tensor], factor: Tensor) -> None:
-        torch._foreach_mul_(gradients, factor)
+            gradient.mul_(factors.view(-1, *[1] * (gradient.dim() - 1)))
 
 
-def _gradients(parameters: Iterable[nn.Parameter]) -> list[Tensor]:
-    return [parameter.grad for parameter in parameters if parameter.grad is not None]
-
-
-def _square_norm(gradients: list[Tensor]) -> Tensor:
-    return torch.stack(torch._foreach_norm(gradients)).square().sum()
+def _norm(parameters: list[nn.Parameter]) -> Tensor:
+    return nn.utils.get_total_norm([parameter.grad for parameter in parameters if parameter.grad is not None])

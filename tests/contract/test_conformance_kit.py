@@ -42,7 +42,7 @@ class LeaksAcrossTasks(VMT):
     def forward(self, image: Tensor) -> Features:
         held = super().forward(image).per_task
         mean = [torch.stack(levels).mean(0) for levels in zip(*held.values(), strict=True)]
-        return Features(per_task={t: tuple(x + 0.1 * m for x, m in zip(p, mean)) for t, p in held.items()})
+        return Features(per_task={t: tuple(x + 0.1 * m for x, m in zip(p, mean, strict=True)) for t, p in held.items()})
 
 
 class MiscountsItself(VMT):
@@ -133,5 +133,3 @@ def test_check_fails_on_its_defect(check: str) -> None:
     subject = Subject(method, method.Config(name=method.name), "swin")
     with pytest.raises((AssertionError, RuntimeError)):
         CHECKS[check](subject)
-
-

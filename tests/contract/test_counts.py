@@ -22,8 +22,8 @@ WIDTHS = {
 SIZES = {SWIN_TINY: 27_517_818, "vit_small_patch16_224": 21_664_896}
 
 
-def counted(method: str, backbone: str, tasks: int, **settings: object) -> dict[str, object]:
-    asked = {"method": {"name": method, **settings}, "backbone": {"name": backbone}, "tasks": tasks}
+def counted(name: str, backbone: str, tasks: int, **settings: object) -> dict[str, object]:
+    asked = {"method": {"name": name, **settings}, "backbone": {"name": backbone}, "tasks": tasks}
     return parameter_row(asked, [])
 
 

@@ -78,8 +78,8 @@ def test_weights_that_do_not_fit_are_refused(tmp_path) -> None:
 
 
 def test_an_image_size_that_does_not_fit_names_the_native_one() -> None:
-    with pytest.raises(UsageError, match="native size is 224"):
-        build_backbone("vit_tiny_patch16_224", weights="random", image_size=8, seed=0)
+    with pytest.raises(UsageError, match=r"sizes that fit: 96, 112; its native size is 224"):
+        build_backbone("vit_tiny_patch16_224", weights="random", image_size=100, seed=0)
 
 
 def test_embedded_weights_are_shipped_and_load() -> None:

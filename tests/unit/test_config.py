@@ -50,7 +50,9 @@ def test_a_key_below_a_value_is_refused() -> None:
 
 def test_every_key_of_a_resolved_config_can_be_set() -> None:
     config = resolved("vmt")
-    reachable = {f"{section}.{key}" for section in ("method", "decoder") for key in keys(type(getattr(config, section)))}
+    reachable = {
+        f"{section}.{key}" for section in ("method", "decoder") for key in keys(type(getattr(config, section)))
+    }
     assert {"method.rho", "method.scale", "decoder.width"} <= reachable
 
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from petl_bench.errors import UsageError
 from petl_bench.record import Environment, RunRecord
 from petl_bench.store import RECORD, Store, read_record, read_scores, write_record, write_scores
@@ -35,9 +36,14 @@ def test_a_record_survives_the_disk(tmp_path) -> None:
 
 def test_an_interrupted_run_leaves_nothing(tmp_path) -> None:
     store = Store(tmp_path)
-    with pytest.raises(KeyboardInterrupt), store.writing("run") as folder:
-        (folder / "half").write_text("written")
-        raise KeyboardInterrupt
+
+    def interrupted() -> None:
+        with store.writing("run") as folder:
+            (folder / "half").write_text("written")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
     assert list(tmp_path.iterdir()) == []
 
 

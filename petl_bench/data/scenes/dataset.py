@@ -1,6 +1,7 @@
 """``scenes`` as a dataset: the target domain, rendered once into the cache and memory-mapped."""
 
 from collections.abc import Sequence
+
 from petl_bench.config import DatasetConfig, Positive
 from petl_bench.data.base import Batch, DenseDataset, Sample, Split, to_batch
 from petl_bench.data.scenes.cache import cached_split, content_key
@@ -16,11 +17,9 @@ class Scenes(DenseDataset):
     seen_in_pretraining = ("depth", "edges")
 
     class Config(DatasetConfig):
-        """Numbers of rooms; ``val_images`` are those that rates are tuned on, never used for a reported number."""
+        """``val_images``: rooms that rates are tuned on, never used for a reported number."""
 
-        train_images: Positive = 1200
         val_images: Positive = 200
-        test_images: Positive = 300
 
     def __init__(self, config: DatasetConfig, split: Split, tasks: Sequence[str], *, progress: bool = True) -> None:
         assert isinstance(config, Scenes.Config)

@@ -1,0 +1,56 @@
+"""What the README tells a reader to type works as it stands."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def block(marker: str) -> str:
+    """Return the fenced block that follows ``<!-- ci: marker -->``."""
+    (found,) = re.findall(rf"^<!-- ci: {marker} -->\n```\w+\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+    return found
+
+
+def typed_commands() -> list[str]:
+    blocks = re.findall(r"^```sh\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+    lines = [line.partition(" #")[0].strip() for text in blocks for line in text.splitlines()]
+    return [line for line in lines if line.startswith("petl-bench ")] + [block("install-and-run").split(" && ")[-1]]
+
+
+@pytest.mark.parametrize("marker", ["install-and-run", "test"])
+def test_the_two_commands_are_one_line_each(marker: str) -> None:
+    assert len(block(marker).splitlines()) == 1
+
+
+@pytest.mark.parametrize("command", typed_commands())
+def test_every_command_is_understood(command: str) -> None:
+    arguments = shlex.split(command)[1:]
+    ending = ["--help"] if arguments[0] == "report" else ["--dry-run"] if arguments[0] == "run" else []
+    done = subprocess.run(
+        [sys.executable, "-m", "petl_bench", *arguments, *ending], capture_output=True, text=True, cwd=ROOT, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout
+
+
+def test_the_method_of_the_readme_keeps_every_promise(tmp_path: Path) -> None:
+    (tmp_path / "readme_example.py").write_text(block("example"), encoding="utf-8")
+    check = (
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "from petl_bench.testing import check_method\n"
+        "from readme_example import BitFit\n"
+        "verdicts = check_method(BitFit)\n"
+        "print(*verdicts, sep='\\n')\n"
+        "sys.exit(not all(verdict.passed for verdict in verdicts))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", check, str(tmp_path)], capture_output=True, text=True, cwd=ROOT, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -1,0 +1,141 @@
+"""The command line: frozen flags, clear answers to mistakes, and no torch where none is needed."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+import typer.main
+
+from petl_bench import __version__
+from petl_bench.cli import app, main
+
+# A setting belongs into the config, where --set reaches it and the record keeps it. Do not add a flag for one.
+FLAGS = {
+    "run": {
+        "--method", "--tasks", "--backbone", "--dataset", "--decoder", "--budget", "--seed", "--set", "--device",
+        "--out", "--force", "--dry-run",
+    },
+    "report": {"--out", "--strict"},
+    "params": {"--method", "--backbone", "--dataset", "--tasks", "--decoder", "--set", "--format"},
+    "list": {"--format"},
+    "pretrain": {"--resume"},
+}  # fmt: skip
+
+
+def test_the_flags_are_frozen() -> None:
+    group = typer.main.get_command(app)
+    seen = {
+        name: {flag for parameter in command.params for flag in parameter.opts if flag.startswith("--")} - {"--help"}
+        for name, command in group.commands.items()  # pyright: ignore[reportAttributeAccessIssue]
+    }
+    assert seen == FLAGS
+
+
+def call(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as left:
+        main(list(arguments))
+    return int(left.value.code or 0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        (["run"], ["Which method?", "petl-bench run --method"]),
+        (["run", "--method", "vtm"], ["Unknown method 'vtm'", "Did you mean 'vmt'?", "petl-bench list methods"]),
+        (["run", "--method", "vmt", "--backbone", "swin_tiny"], ["Unknown backbone", "swin_tiny_patch4_window7_224"]),
+        (["run", "--method", "vmt", "--dataset", "scene"], ["Did you mean 'scenes'?"]),
+        (["run", "--method", "vmt", "--decoder", "segfomer"], ["Did you mean 'segformer'?"]),
+        (["run", "--method", "vmt", "--tasks", "semsegg"], ["Did you mean 'semseg'?"]),
+        (["run", "--method", "vmt", "--tasks", "0"], ["1 to 6 are allowed"]),
+        (["run", "--method", "vmt", "--tasks", "7"], ["1 to 6 are allowed"]),
+        (["run", "--method", "vmt", "--budget", "quik"], ["Did you mean 'quick'?"]),
+        (["run", "--method", "vmt", "--set", "method.roh=8"], ["'method.roh'", "'method.rho'"]),
+        (["run", "--method", "vmt", "--set", "method.rho=many"], ["method.rho", "valid integer"]),
+        (["run", "--method", "vmt", "--set", "method.rho"], ["KEY=VALUE is expected"]),
+        (["run", "mian"], ["Unknown experiment 'mian'", "Did you mean 'main'?"]),
+        (["run", "nowhere.toml"], ["cannot be read"]),
+        (["params", "--method", "vmt", "--tasks", "0"], ["one task or more"]),
+        (["list", "method"], ["Did you mean 'methods'?"]),
+    ],
+    ids=lambda value: "-".join(value)[:40] if isinstance(value, list) else None,
+)
+def test_a_mistake_is_answered_on_one_screen_with_exit_2(arguments: list[str], parts: list[str], capsys) -> None:
+    assert call(*arguments) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    for part in parts:
+        assert part in said.err
+    assert "Traceback" not in said.err
+    assert len(said.err.splitlines()) < 20
+
+
+def test_a_store_that_is_empty_or_missing(tmp_path, capsys) -> None:
+    for folder in (tmp_path, tmp_path / "nowhere"):
+        assert call("report", str(folder)) == 2
+        assert "petl-bench run --method" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_output_folder_that_cannot_be_written(tmp_path, capsys) -> None:
+    (tmp_path / "file").touch()
+    arguments = ["--method", "decoders", "--budget", "smoke", "--set", "backbone.weights=random"]
+    assert call("run", *arguments, "--out", str(tmp_path / "file" / "runs")) == 2
+    assert "cannot be written" in capsys.readouterr().err
+
+
+def test_a_device_that_is_not_there(tmp_path, capsys) -> None:
+    assert call("run", "--method", "decoders", "--device", "cuda:77", "--out", str(tmp_path)) == 2
+    assert "--device cuda:77" in capsys.readouterr().err
+
+
+def test_dry_run_prints_the_config_and_writes_nothing(tmp_path, capsys) -> None:
+    out = tmp_path / "runs"
+    assert call("run", "--method", "vmt", "--set", "method.rho=8", "--dry-run", "--out", str(out)) == 0
+    config = json.loads(capsys.readouterr().out)
+    assert config["method"]["rho"] == 8
+    assert config["tasks"] == ["semseg", "human_parts", "saliency", "normals"]
+    assert not out.exists()
+
+
+def test_params_in_three_formats(capsys) -> None:
+    arguments = ["params", "--method", "all", "--backbone", "swin_tiny_patch4_window7_224", "--tasks", "4"]
+    assert call(*arguments, "--format", "json") == 0
+    rows = {row["method"]: row for row in json.loads(capsys.readouterr().out)}
+    fields = {"method", "backbone", "tasks", "execution", "overrides", "method_parameters", "decoder_parameters"}
+    assert fields | {"trainable_parameters", "synthetic_tasks"} <= set(rows["vmt"])
+    assert rows["single"]["execution"] == "replicated"
+    assert call(*arguments, "--format", "csv") == 0
+    assert "1127952" in capsys.readouterr().out
+    assert call(*arguments) == 0
+    assert "1,127,952" in capsys.readouterr().out
+
+
+def test_params_repeats_what_was_overridden(capsys) -> None:
+    assert call("params", "--method", "vmt", "--set", "method.rho=8", "--format", "json") == 0
+    assert json.loads(capsys.readouterr().out)[0]["overrides"] == ["method.rho=8"]
+
+
+TORCH_FREE = [
+    ["--help"],
+    ["--version"],
+    ["run", "--help"],
+    *[["list", kind] for kind in ("methods", "backbones", "datasets", "tasks", "decoders", "experiments")],
+]
+
+
+@pytest.mark.parametrize("arguments", TORCH_FREE, ids=" ".join)
+def test_listing_imports_no_torch(arguments: list[str]) -> None:
+    code = (
+        "import sys\nfrom petl_bench.cli import main\n"
+        f"try:\n    main({arguments!r})\nexcept SystemExit as left:\n    assert not left.code, left.code\n"
+        "heavy = {'torch', 'timm', 'pandas', 'matplotlib', 'accelerate'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_version_is_the_packages(capsys) -> None:
+    assert call("--version") == 0
+    assert capsys.readouterr().out.strip() == __version__
