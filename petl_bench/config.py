@@ -55,11 +55,15 @@ class BackboneConfig(Section):
 
 
 class LearningRates(Section):
-    """Peak learning rates of what belongs to the backbone, to the method and to the decoders."""
+    """Peak learning rates of what belongs to the backbone, to the method and to the decoders.
 
-    backbone: NonNegative = 2e-4
-    method: NonNegative = 1e-3
-    decoder: NonNegative = 1e-3
+    The defaults are the better of two values each, tried with one seed on the validation split of ``scenes`` at
+    ``quick`` (``full`` for the backbone's, ``vmt`` for the others): a sensible start, not a tuning.
+    """
+
+    backbone: NonNegative = 1.5e-3
+    method: NonNegative = 3e-3
+    decoder: NonNegative = 3e-3
 
 
 class TrainConfig(Section):
@@ -103,7 +107,7 @@ BUDGETS: dict[str, dict[str, Any]] = {
         "dataset": {"train_images": 16, "test_images": 8},
     },
     "quick": {
-        "train": {"steps": 300, "batch_size": 16},
+        "train": {"steps": 250, "batch_size": 16},
         "dataset": {"train_images": 1200, "test_images": 300},
     },
     "full": {

@@ -31,3 +31,20 @@ class MultiTaskModel(nn.Module):
             prediction = decoder(features.for_task(task))
             predictions[task] = F.interpolate(prediction, size, mode="bilinear", align_corners=False)
         return predictions
+
+    def trained_state(self) -> dict[str, Tensor]:
+        """Return what was trained, and the decoders' buffers, by name, on the CPU."""
+        state = {name: parameter for name, parameter in self.named_parameters() if parameter.requires_grad}
+        state |= {f"decoders.{name}": buffer for name, buffer in self.decoders.named_buffers()}
+        return {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+
+    def load_trained_state(self, state: Mapping[str, Tensor]) -> None:
+        """Put a saved state into a freshly built model of the same config.
+
+        Raises:
+            ValueError: The state has other names than the model.
+        """
+        odd = sorted(state.keys() ^ self.trained_state().keys())
+        if odd:
+            raise ValueError(f"The saved state does not fit the model: {len(odd)} names differ, first {odd[0]!r}.")
+        self.load_state_dict(dict(state), strict=False)

@@ -193,7 +193,11 @@ def read_experiment(path: Path) -> Experiment:
 
 
 def expand(experiment: Experiment, over: Mapping[str, Any]) -> tuple[dict[str, Any], ...]:
-    """Return the settings of every run of an experiment: rows x their grids x seeds, ``over`` laid on top."""
+    """Return the settings of every run of an experiment: rows x their grids x seeds, ``over`` laid on top.
+
+    A seed in ``over`` takes the place of all the experiment's seeds.
+    """
+    seeds = [over["seed"]] if "seed" in over else experiment.seeds
     runs: list[dict[str, Any]] = []
     for row in experiment.rows:
         for values in itertools.product(*row.grid.values()):
@@ -201,5 +205,5 @@ def expand(experiment: Experiment, over: Mapping[str, Any]) -> tuple[dict[str, A
             settings["method"] = {"name": row.method}
             for key, value in [*row.set.items(), *zip(row.grid, values, strict=True)]:
                 assign(settings, key, value)
-            runs += [merge({**settings, "seed": seed}, over) for seed in experiment.seeds]
+            runs += [merge({**settings, "seed": seed}, over) for seed in seeds]
     return tuple(runs)

@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,7 +16,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from petl_bench.errors import UsageError
-from petl_bench.record import RunRecord
+from petl_bench.record import HistoryPoint, RunRecord
 
 RECORD = "record.json"
 CURVE = "metrics.jsonl"
@@ -81,6 +81,12 @@ def write_record(folder: Path, record: RunRecord) -> None:
     """Write ``record.json``, the last file of a run folder."""
     text = record.model_dump_json(indent=1)
     (folder / RECORD).write_text(text + "\n", encoding="utf-8")
+
+
+def write_curve(folder: Path, history: Sequence[HistoryPoint]) -> None:
+    """Write the training curve, one JSON object a line."""
+    lines = [point.model_dump_json() for point in history]
+    (folder / CURVE).write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def read_record(path: Path) -> RunRecord | None:

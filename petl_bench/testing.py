@@ -20,7 +20,6 @@ from petl_bench.backbones.vit import VitBackbone
 from petl_bench.config import MethodConfig
 from petl_bench.decoders.linear import Linear
 from petl_bench.decoders.segformer import SegFormer
-from petl_bench.engine.run import load_trained_state, trained_state
 from petl_bench.features import Features
 from petl_bench.measure.parameters import count
 from petl_bench.method import Method
@@ -188,7 +187,7 @@ def state_round_trip(subject: Subject) -> None:
     for _ in steps(model, subject.images(), 1):
         pass
     fresh = subject.build(decoder="segformer")
-    load_trained_state(fresh, trained_state(model))
+    fresh.load_trained_state(model.trained_state())
     _require_equal(model(subject.images()), fresh(subject.images()), 0.0, "after loading")
 
 

@@ -26,11 +26,11 @@ def evaluate(
     dataset: DenseDataset,
     *,
     batch_size: int,
-    device: torch.device,
     tell: Callable[[int], None],
 ) -> tuple[Values, dict[str, np.ndarray]]:
     """Return every task's metric values, and its per-image scores [N] in the order of the split."""
     model.eval()
+    device = next(model.parameters()).device
     metrics = {task: spec.metric() for task, spec in specs.items()}
     scores: dict[str, list[Tensor]] = {task: [] for task in specs}
     for batch in in_order(dataset, batch_size):

@@ -1,16 +1,17 @@
 """``run(config, store)``: one run from its config to its record."""
 
-import json
+import tempfile
 import time
 import traceback
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, PartialState
 from rich.console import Console
 from safetensors.torch import save_file
 
@@ -19,16 +20,16 @@ from petl_bench.config import RunConfig, identify
 from petl_bench.data.base import DenseDataset
 from petl_bench.engine.build import build, task_specs
 from petl_bench.engine.environment import environment
-from petl_bench.engine.evaluate import decoded, evaluate, evaluate_trivial
+from petl_bench.engine.evaluate import Values, decoded, evaluate, evaluate_trivial
 from petl_bench.engine.pictures import draw_predictions
 from petl_bench.engine.progress import bar
-from petl_bench.engine.train import train
+from petl_bench.engine.train import Progress, Training, train
 from petl_bench.errors import UsageError
 from petl_bench.measure.parameters import count
 from petl_bench.model import MultiTaskModel
 from petl_bench.plugins import load
 from petl_bench.record import RunRecord, Seconds, TaskResult
-from petl_bench.store import CURVE, PICTURE, WEIGHTS, Store, write_record, write_scores
+from petl_bench.store import PICTURE, WEIGHTS, Store, write_curve, write_record, write_scores
 from petl_bench.tasks.base import TaskSpec
 
 EVALUATION_BATCH = 50
@@ -81,7 +82,8 @@ def run(
     store.require_writable()
     if not force and (known := store.find(draft.folder_name)) is not None:
         return Outcome(known, store.folder / draft.folder_name, found=True)
-    with store.writing(draft.folder_name) as folder:
+    writing = store.writing(draft.folder_name) if PartialState().is_main_process else _nowhere()
+    with writing as folder:
         try:
             record = _execute(config, draft, folder, console, clock)
         except UsageError:
@@ -126,52 +128,34 @@ def _device(config: RunConfig) -> torch.device:
 
 
 def _execute(config: RunConfig, draft: RunRecord, folder: Path, console: Console, clock: _Clock) -> RunRecord:
-    device = _device(config)
     specs = task_specs(config)
     with clock.phase("data"):
         dataset = load("datasets", config.dataset.name)
         training: DenseDataset = dataset(config.dataset, "train", config.tasks)
         testing: DenseDataset = dataset(config.dataset, "test", config.tasks)
     with clock.phase("build"):
-        model = build(config)
-        accelerator = Accelerator(mixed_precision=config.train.precision, cpu=device.type == "cpu")
-        model.to(accelerator.device)
-    with clock.phase("train"), bar(console) as shown:
-        task = shown.add_task(f"train {config.method.name}", total=config.train.steps, state="")
-        result = train(
-            model,
-            specs,
-            training,
-            config,
-            accelerator,
-            lambda at: shown.update(
-                task, completed=at.step, state=f"loss {at.loss:.2f}  {at.images_per_second:.0f} images/s"
-            ),
-        )
-    with clock.phase("evaluate"), bar(console) as shown:
-        task = shown.add_task("evaluate", total=len(testing), state="")
-        values, scores = evaluate(
-            model,
-            specs,
-            testing,
-            batch_size=EVALUATION_BATCH,
-            device=accelerator.device,
-            tell=lambda images: shown.advance(task, images),
-        )
+        accelerator = Accelerator(mixed_precision=config.train.precision, cpu=_device(config).type == "cpu")
+        model = build(config).to(accelerator.device)
+    with clock.phase("train"):
+        result = _train(model, specs, training, config, accelerator, console)
+    with clock.phase("evaluate"):
+        values, scores = _evaluate(model, specs, testing, console)
         trivial = evaluate_trivial(specs, training, testing, batch_size=EVALUATION_BATCH)
     with clock.phase("pictures"):
         indices = range(min(PICTURES, len(testing)))
         predictions = decoded(model, specs, testing, indices)
         draw_predictions(folder / PICTURE, [testing[i] for i in indices], predictions, specs)
     write_scores(folder, scores)
-    save_file(trained_state(model), folder / WEIGHTS)
-    lines = [json.dumps(point.model_dump()) for point in result.history]
-    (folder / CURVE).write_text("\n".join(lines) + "\n", encoding="utf-8")
+    write_curve(folder, result.history)
+    save_file(model.trained_state(), folder / WEIGHTS)
     return draft.model_copy(
         update={
             "status": "finished",
             "execution": model.method.execution,
-            "metrics": {task: _result(task, spec, values, trivial, dataset) for task, spec in specs.items()},
+            "metrics": {
+                task: _result(spec, values[task], trivial[task], seen=task in training.seen_in_pretraining)
+                for task, spec in specs.items()
+            },
             "parameters": count(model),
             "seconds": Seconds(**clock.seconds),
             "images_per_second": result.images_per_second,
@@ -180,39 +164,48 @@ def _execute(config: RunConfig, draft: RunRecord, folder: Path, console: Console
     )
 
 
-def trained_state(model: MultiTaskModel) -> dict[str, torch.Tensor]:
-    """Return what was trained, and the decoders' buffers, by name."""
-    state = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
-    state |= {f"decoders.{name}": buffer for name, buffer in model.decoders.named_buffers()}
-    return {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+def _train(
+    model: MultiTaskModel,
+    specs: Mapping[str, TaskSpec],
+    dataset: DenseDataset,
+    config: RunConfig,
+    accelerator: Accelerator,
+    console: Console,
+) -> Training:
+    with bar(console) as shown:
+        job = shown.add_task(f"train {config.method.name}", total=config.train.steps, state="")
+
+        def tell(at: Progress) -> None:
+            state = f"loss {at.loss:.2f}  {at.images_per_second:.0f} images/s"
+            shown.update(job, completed=at.step, state=state)
+
+        return train(model, specs, dataset, config, accelerator, tell)
 
 
-def load_trained_state(model: MultiTaskModel, state: dict[str, torch.Tensor]) -> None:
-    """Put a saved state back into a freshly built model of the same config.
-
-    Raises:
-        ValueError: The state has other names than the model.
-    """
-    expected = trained_state(model).keys()
-    if state.keys() != expected:
-        odd = sorted(state.keys() ^ expected)
-        raise ValueError(f"The saved state does not fit the model: {len(odd)} names differ, first {odd[0]!r}.")
-    model.load_state_dict(state, strict=False)
+def _evaluate(
+    model: MultiTaskModel, specs: Mapping[str, TaskSpec], dataset: DenseDataset, console: Console
+) -> tuple[Values, dict[str, np.ndarray]]:
+    with bar(console) as shown:
+        job = shown.add_task("evaluate", total=len(dataset), state="")
+        return evaluate(
+            model, specs, dataset, batch_size=EVALUATION_BATCH, tell=lambda images: shown.advance(job, images)
+        )
 
 
-def _result(
-    task: str,
-    spec: TaskSpec,
-    values: dict[str, dict[str, float]],
-    trivial: dict[str, dict[str, float]],
-    dataset: type[DenseDataset],
-) -> TaskResult:
+def _result(spec: TaskSpec, values: dict[str, float], trivial: dict[str, float], *, seen: bool) -> TaskResult:
     return TaskResult(
         convention=f"{spec.convention}/{spec.convention_version}",
         primary=spec.primary,
         unit=spec.unit,
         higher_is_better=spec.higher_is_better,
-        values=values[task],
-        trivial=trivial[task],
-        seen_in_pretraining=task in dataset.seen_in_pretraining,
+        values=values,
+        trivial=trivial,
+        seen_in_pretraining=seen,
     )
+
+
+@contextmanager
+def _nowhere() -> Generator[Path, None, None]:
+    """Give a process that is not the main one a folder to write to that is thrown away."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder)

@@ -89,3 +89,35 @@ def test_a_failed_run_leaves_a_record_with_its_error(place: Path, tmp_path: Path
     record = json.loads((folder / "record.json").read_text())
     assert record["status"] == "failed"
     assert "not finite" in record["error"]
+
+
+@pytest.mark.slow
+def test_two_processes_train_one_model_and_leave_one_run(place: Path, tmp_path: Path) -> None:
+    arguments = [
+        "run",
+        "--method",
+        "vmt",
+        "--tasks",
+        "4",
+        "--budget",
+        "smoke",
+        "--device",
+        "cpu",
+        "--out",
+        str(tmp_path),
+    ]
+    launch = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "-m", "petl_bench"]
+    done = subprocess.run(
+        [*launch, *arguments],
+        cwd=tmp_path,
+        env={**os.environ, "PETL_BENCH_CACHE": str(place / "cache"), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    (folder,) = tmp_path.iterdir()
+    ours = json.loads((folder / "record.json").read_text())
+    alone = json.loads((run_folder(place, "vmt") / "record.json").read_text())
+    assert ours["fingerprint"] == alone["fingerprint"]
+    assert ours["history"][0]["loss"] == pytest.approx(alone["history"][0]["loss"], rel=0.3)

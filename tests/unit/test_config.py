@@ -119,6 +119,13 @@ def test_an_experiment_expands_to_rows_times_grids_times_seeds() -> None:
     assert all(run["train"] == {"steps": 3, "batch_size": 2} and run["budget"] == "smoke" for run in runs)
 
 
+def test_a_seed_that_is_asked_for_replaces_the_experiments() -> None:
+    experiment = Experiment.model_validate(
+        {"title": "t", "question": "q", "seeds": [0, 1], "rows": [{"method": "a"}], "report": {"reference": "a"}}
+    )
+    assert [run["seed"] for run in expand(experiment, {"seed": 7})] == [7]
+
+
 def test_merge_leaves_its_arguments_alone() -> None:
     base = {"a": {"b": 1}}
     assert merge(base, {"a": {"c": 2}}) == {"a": {"b": 1, "c": 2}}
