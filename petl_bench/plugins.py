@@ -127,8 +127,14 @@ def _method_packages() -> list[tuple[str, Path]]:
 
 def _folder(package: str) -> Path:
     spec = find_spec(package)
-    if spec is None or spec.origin is None:
+    if spec is None:
         raise UsageError(f"The package {package!r} is not installed.\nType: pip install petl-bench")
+    if spec.origin is None or Path(spec.origin).name != "__init__.py":
+        found = spec.origin or ", ".join(spec.submodule_search_locations or ())
+        raise UsageError(
+            f"{found!r} is found first under the name {package!r}, and is not a package of petl-bench: it has no "
+            f"__init__.py.\nIt hides the one that was installed: remove or rename {found!r}."
+        )
     return Path(spec.origin).parent
 
 

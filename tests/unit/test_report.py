@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 from matplotlib.image import imsave
 
+from petl_bench.config import BUDGETS
 from petl_bench.errors import UsageError
 from petl_bench.plan import Control, Roles
 from petl_bench.record import Environment, HistoryPoint, Ledger, RunRecord, Seconds, TaskResult
@@ -106,7 +107,7 @@ def config_of(case: Case) -> dict[str, Any]:
         "tasks": list(TASKS),
         "budget": "quick",
         "train": {
-            "steps": 300,
+            "steps": BUDGETS["quick"]["train"]["steps"],
             "batch_size": 16,
             "learning_rate": rates,
             "weight_decay": 0.05,
