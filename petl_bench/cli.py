@@ -77,6 +77,11 @@ def run_command(
     asked = merge({"runtime": {"device": device}}, asked)
     from petl_bench import plan, plugins
 
+    if experiment is not None and "method" in asked:
+        raise UsageError(
+            f"The experiment {experiment!r} names its methods itself: give it no --method and no method.* setting.\n"
+            f"Type: petl-bench run {experiment}   or: petl-bench run --method vmt"
+        )
     if experiment is None and "name" not in asked.get("method", {}):
         raise UsageError("Which method?\nType: petl-bench run --method vmt --tasks 4   or: petl-bench list methods")
     if experiment is None:
@@ -97,19 +102,19 @@ def run_command(
 @app.command("report")
 def report_command(
     runs: Annotated[list[Path] | None, typer.Argument(help="Stores or run folders [default: runs].")] = None,
-    out: Annotated[
-        Path | None, typer.Option(help="Where the report goes [default: report inside the first one].")
-    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Where the report goes [default: `report` in the store].")] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Exit 1 when a reference run is missing.")] = False,
 ) -> None:
     """Turn records into tables and figures."""
     from petl_bench import plan
     from petl_bench.report import report
+    from petl_bench.store import RECORD
     from petl_bench.terminal import print_table
 
     folders = runs or [Path("runs")]
+    store = folders[0].parent if (folders[0] / RECORD).is_file() else folders[0]
     roles = plan.read_experiment(_experiment_path("main")).report
-    done = report(folders, out or folders[0] / "report", roles)
+    done = report(folders, out or store / "report", roles)
     for group in done.groups:
         print_table(group.title, group.header, group.rows)
         for note in group.notes:

@@ -39,6 +39,8 @@ def build_backbone(name: str, *, weights: str, image_size: int, seed: int) -> Ba
     try:
         with draws.seeded(seed, "backbone"):
             trunk = _trunk(name, image_size, download=weights == "pretrained" and name != EMBEDDED)
+    except UsageError:
+        raise
     except (AssertionError, RuntimeError, ValueError, TypeError) as error:
         raise UsageError(
             f"The backbone {name!r} cannot be built for images of {image_size} pixels: {error}\n"

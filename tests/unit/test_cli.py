@@ -53,6 +53,8 @@ def call(*arguments: str) -> int:
         (["run", "--method", "vmt", "--set", "method.roh=8"], ["'method.roh'", "'method.rho'"]),
         (["run", "--method", "vmt", "--set", "method.rho=many"], ["method.rho", "valid integer"]),
         (["run", "--method", "vmt", "--set", "method.rho"], ["KEY=VALUE is expected"]),
+        (["run", "main", "--method", "vmt"], ["names its methods itself"]),
+        (["run", "main", "--set", "method.rho=8"], ["names its methods itself"]),
         (["run", "mian"], ["Unknown experiment 'mian'", "Did you mean 'main'?"]),
         (["run", "nowhere.toml"], ["cannot be read"]),
         (["params", "--method", "vmt", "--tasks", "0"], ["one task or more"]),

