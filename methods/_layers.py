@@ -1,10 +1,19 @@
-"""Layers that several methods share."""
+"""Layers that several methods share: stacked per task, or one slice for all tasks."""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from petl_bench.features import PerTask, split
+from petl_bench.backbones.base import Backbone, Block
+from petl_bench.features import Keyed, PerTask, split
+
+Tasks = tuple[str, ...] | None
+Activation = Literal["relu", "gelu"]
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": F.relu, "gelu": F.gelu}
 
 
 class PerTaskLayerNorm(PerTask):
@@ -13,7 +22,9 @@ class PerTaskLayerNorm(PerTask):
     y[t] = (x[t] - mean) / sqrt(var + eps) * weight[t] + bias[t].
     """
 
-    def __init__(self, norm: nn.LayerNorm, tasks: tuple[str, ...] | None) -> None:
+    vectors = ("weight", "bias")
+
+    def __init__(self, norm: nn.LayerNorm, tasks: Tasks) -> None:
         super().__init__(tasks)
         self.eps = norm.eps
         self.weight = nn.Parameter(norm.weight.detach().repeat(self.num_rows, 1))
@@ -25,3 +36,110 @@ class PerTaskLayerNorm(PerTask):
             return F.layer_norm(x, x.shape[-1:], self.weight[0], self.bias[0], self.eps)
         rows = split(F.layer_norm(x, x.shape[-1:], eps=self.eps), self.num_rows)
         return torch.addcmul(self.bias.unsqueeze(1), rows, self.weight.unsqueeze(1)).view_as(x)
+
+    def merged(self, t: int) -> nn.Module:
+        """Return the plain norm of task number ``t``."""
+        norm = nn.LayerNorm(self.weight.shape[-1], eps=self.eps)
+        norm.weight, norm.bias = nn.Parameter(self.weight[self.row(t)]), nn.Parameter(self.bias[self.row(t)])
+        return norm
+
+
+class PerTaskLinear(PerTask):
+    """y[t] = W[t] x[t] + b[t], W: [T, out, in], b: [T, out]; one batched product over tasks.
+
+    ``start`` is how W begins: Kaiming-uniform(sqrt 5), nn.Linear's own, or zero. b begins at zero.
+    """
+
+    vectors = ("bias",)
+
+    def __init__(
+        self, inputs: int, outputs: int, tasks: Tasks, *, start: Literal["kaiming", "zero"], bias: bool = True
+    ) -> None:
+        super().__init__(tasks)
+        self.start = start
+        self.weight = self.stack(outputs, inputs)
+        self.bias = self.stack(outputs) if bias else None
+
+    def initialise(self, draw: Callable[[str, str], torch.Generator]) -> None:
+        """Draw W, one generator a row."""
+        if self.start == "kaiming":
+            bound = 1 / math.sqrt(self.weight.shape[-1])
+            for row, weight in zip(self.rows, self.weight, strict=True):
+                weight.uniform_(-bound, bound, generator=draw("weight", row))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map [T * B, ..., in] to [T * B, ..., out]."""
+        if self.num_rows == 1:
+            return F.linear(x, self.weight[0], None if self.bias is None else self.bias[0])
+        rows, weight = split(x, self.num_rows), self.weight.mT
+        out = rows @ weight if self.bias is None else torch.baddbmm(self.bias.unsqueeze(1), rows, weight)
+        return out.view(*x.shape[:-1], -1)
+
+
+class Bottleneck(nn.Module):
+    """u = scale * W_up act(W_down norm(x)): the adapter of Houlsby et al., 2019, without its residual."""
+
+    def __init__(
+        self, norm: nn.Module, down: nn.Module, activation: Activation, up: nn.Module, scale: float = 1.0
+    ) -> None:
+        super().__init__()
+        self.norm = norm
+        self.down = down
+        self.activation = ACTIVATIONS[activation]
+        self.up = up
+        self.scale = scale
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map tokens [..., C] to [..., C]."""
+        return self.scale * self.up(self.activation(self.down(self.norm(x))))
+
+
+def adapter(
+    width: int, inner: int, tasks: Tasks, activation: Activation, *, norm: nn.Module, scale: float = 1.0
+) -> Bottleneck:
+    """Return a bottleneck of two linear layers: W_down Kaiming-uniform(sqrt 5), W_up and both biases zero."""
+    down = PerTaskLinear(width, inner, tasks, start="kaiming")
+    return Bottleneck(norm, down, activation, PerTaskLinear(inner, width, tasks, start="zero"), scale)
+
+
+def bottleneck_sums(widths: Sequence[int], rho: int) -> dict[str, int]:
+    """Return the sums over blocks that closed forms of adapters need: of C, of r = floor(C / rho), and of C r."""
+    inner = [width // rho for width in widths]
+    products = sum(width * r for width, r in zip(widths, inner, strict=True))
+    return {"sum_C": sum(widths), "sum_r": sum(inner), "sum_Cr": products}
+
+
+class Residual(nn.Module):
+    """y = x + branch(x)."""
+
+    def __init__(self, branch: nn.Module) -> None:
+        super().__init__()
+        self.branch = branch
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map [...] to the same shape."""
+        return x + self.branch(x)
+
+
+class BranchedBlock(Keyed):
+    """A frozen block with a branch beside its MLP: x' + MLP(norm2(x')) + branch(x'), x' = x + attention(norm1(x))."""
+
+    def __init__(self, backbone: Backbone, block: Block, branch: nn.Module) -> None:
+        super().__init__()
+        self.block = backbone.block_module(block)
+        self.attention_half, self.mlp_half = backbone.attention_half, backbone.mlp_half
+        self.branch = branch
+
+    def run(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Map tokens [..., C] to the block's output and the branch's, both [..., C]."""
+        x = self.attention_half(self.block, x)
+        u = self.branch(x)
+        return x + self.mlp_half(self.block, x) + u, u
+
+
+class ParallelBlock(BranchedBlock):
+    """A branched block of which only the output is wanted."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map tokens [..., C] to [..., C]."""
+        return self.run(x)[0]

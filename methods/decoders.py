@@ -14,6 +14,7 @@ class Decoders(Method):
 
     paper = ""
     executions = ("shared",)
+    scopes = ("shared",)
 
     def adapt(self) -> None:
         """Adapt nothing."""

@@ -4,7 +4,7 @@ Paper: none; the standard multi-task baseline.
 Differs from the paper: nothing.
 """
 
-from petl_bench.method import Counts, Method
+from petl_bench.method import Counts, Method, closed
 from petl_bench.registry import METHODS
 
 
@@ -14,6 +14,7 @@ class Full(Method):
 
     paper = ""
     executions = ("shared",)
+    scopes = ("shared",)
 
     def adapt(self) -> None:
         """Unfreeze the whole backbone."""
@@ -21,4 +22,4 @@ class Full(Method):
 
     def expected_parameters(self) -> Counts:
         """Return one backbone."""
-        return Counts(shared=self.backbone.num_parameters)
+        return Counts(shared=closed("backbone", backbone=self.backbone.num_parameters))

@@ -7,6 +7,7 @@ Differs from the paper: which LayerNorm is trained is our reading of that count 
 ``norm = "none"`` is LoRA alone. alpha = rank, so the scale is 1.
 """
 
+import copy
 import math
 from collections.abc import Callable
 from typing import Literal
@@ -15,9 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from methods._layers import PerTaskLayerNorm
-from petl_bench.config import MethodConfig, Positive
+from petl_bench.config import Positive
 from petl_bench.features import PerTask, split
-from petl_bench.method import Counts, Method
+from petl_bench.method import Counts, Method, ScopedConfig
 from petl_bench.registry import METHODS
 
 
@@ -42,11 +43,21 @@ class LoRAQueryValue(PerTask):
         """Map tokens [T * B, N, C] to queries, keys and values [T * B, N, 3C]."""
         rows = split(x, self.num_rows)  # [T, M, C]
         hidden = rows @ self.down.flatten(1, 2).mT  # [T, M, 2r]
+        frozen = self.qkv(x)
+        return torch.baddbmm(split(frozen, self.num_rows), hidden, self.block_diagonal().mT).view_as(frozen)
+
+    def block_diagonal(self) -> Tensor:
+        """Return B for the fused projection: [T, 3C, 2r] with zero rows for the keys."""
         query, value = self.up.unbind(1)  # [T, C, r] each
         zero = torch.zeros_like(query)
-        up = torch.cat([torch.cat([query, zero], 2), torch.cat([zero, zero], 2), torch.cat([zero, value], 2)], 1)
-        frozen = self.qkv(x)
-        return torch.baddbmm(split(frozen, self.num_rows), hidden, up.mT).view_as(frozen)
+        return torch.cat([torch.cat([query, zero], 2), torch.cat([zero, zero], 2), torch.cat([zero, value], 2)], 1)
+
+    def merged(self, t: int) -> nn.Module:
+        """Return the plain projection W + B A of task number ``t``."""
+        plain = copy.deepcopy(self.qkv)
+        update = self.block_diagonal()[self.row(t)] @ self.down[self.row(t)].flatten(0, 1)
+        plain.weight = nn.Parameter(self.qkv.weight + update)
+        return plain
 
 
 @METHODS.register("lora")
@@ -55,11 +66,11 @@ class LoRA(Method):
 
     paper = "https://arxiv.org/abs/2106.09685"
     executions = ("forked", "shared")
+    scopes = ("per-task", "shared")
 
-    class Config(MethodConfig):
-        """``scope``: one set per task or one for all; ``norm``: which norm of a block is trained beside."""
+    class Config(ScopedConfig):
+        """``rank``: r; ``norm``: which norm of a block is trained beside."""
 
-        scope: Literal["per-task", "shared"] = "per-task"
         rank: Positive = 4
         norm: Literal["norm2", "none"] = "norm2"
 
@@ -67,14 +78,12 @@ class LoRA(Method):
 
     def adapt(self) -> None:
         """Wrap every qkv, and replace every norm2 by a trained copy."""
-        tasks = self.tasks if self.config.scope == "per-task" else None
         for site in self.backbone.sites("attn.qkv"):
-            self.backbone.replace(site, LoRAQueryValue(site.module, self.config.rank, tasks))
+            self.backbone.replace(site, LoRAQueryValue(site.module, self.config.rank, self.scope_tasks))
         for site in self.backbone.sites("norm2") if self.config.norm == "norm2" else ():
-            self.backbone.replace(site, PerTaskLayerNorm(site.module, tasks))
+            self.backbone.replace(site, PerTaskLayerNorm(site.module, self.scope_tasks))
 
     def expected_parameters(self) -> Counts:
         """2 projections x (A + B) = 4 r C a block, and the norm's 2C."""
-        norm = 2 if self.config.norm == "norm2" else 0
-        one = sum((4 * self.config.rank + norm) * block.width for block in self.backbone.blocks)
-        return Counts(per_task=len(self.tasks) * one) if self.config.scope == "per-task" else Counts(shared=one)
+        norm = " + 2*sum_C" if self.config.norm == "norm2" else ""
+        return self.scoped(f"4*r*sum_C{norm}", r=self.config.rank, sum_C=sum(self.widths))

@@ -5,10 +5,13 @@ Differs from the paper: the T trainings share one run and its image batches; the
 clipped per task, so the numbers are those of T separate runs.
 """
 
+import copy
+
 from torch import Tensor, nn
 
+from petl_bench.backbones.base import Backbone
 from petl_bench.features import Features
-from petl_bench.method import Counts, Method
+from petl_bench.method import Counts, Method, closed
 from petl_bench.registry import METHODS
 
 
@@ -18,6 +21,7 @@ class Single(Method):
 
     paper = ""
     executions = ("replicated",)
+    scopes = ("per-task",)
 
     def adapt(self) -> None:
         """Copy the backbone once per task beyond the first and unfreeze every copy."""
@@ -34,9 +38,15 @@ class Single(Method):
         """Return each task's backbone."""
         return dict(self.replicas.items())
 
+    def merged(self, t: int) -> Backbone:
+        """Return a copy of the backbone of task number ``t``."""
+        replica = self.replicas[self.tasks[t]]
+        assert isinstance(replica, Backbone)
+        return copy.deepcopy(replica)
+
     def expected_parameters(self) -> Counts:
         """Return T backbones."""
-        return Counts(per_task=len(self.tasks) * self.backbone.num_parameters)
+        return Counts(per_task=closed("T * backbone", T=len(self.tasks), backbone=self.backbone.num_parameters))
 
     def forward(self, image: Tensor) -> Features:
         """Run every task's backbone on the images [B, 3, H, W]."""

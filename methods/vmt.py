@@ -10,46 +10,25 @@ information for each decoder; about O(1) cost in the number of tasks; about 1 % 
 and the count that follows: 1,127,952 on Swin-T for 4 tasks, 1.02 % of four backbones.
 """
 
-from collections.abc import Callable
 from typing import Annotated, Literal
 
 import torch
-import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from petl_bench.backbones.base import Backbone, Block
+from methods._layers import Activation, BranchedBlock, PerTaskLayerNorm, adapter, bottleneck_sums
 from petl_bench.config import MethodConfig, Positive
-from petl_bench.features import Features, Keyed, PerTask
-from petl_bench.method import Counts, Method
+from petl_bench.features import Features, PerTask
+from petl_bench.method import Counts, Method, closed
 from petl_bench.registry import METHODS
 
-ACTIVATIONS = {"relu": F.relu, "gelu": F.gelu}
 
-
-class ParallelAdapterBlock(Keyed):
-    """A frozen block with an adapter beside its MLP: tokens [..., C] to the pair (block output, u)."""
-
-    def __init__(self, backbone: Backbone, block: Block, config: "VMT.Config") -> None:
-        super().__init__()
-        self.block = backbone.block_module(block)
-        self.attention_half, self.mlp_half = backbone.attention_half, backbone.mlp_half
-        self.activation, self.scale = ACTIVATIONS[config.activation], config.scale
-        self.norm = nn.LayerNorm(block.width)
-        self.down = nn.Linear(block.width, block.width // config.rho)
-        self.up = nn.Linear(block.width // config.rho, block.width)
-
-    def initialise(self, draw: Callable[[str, str], torch.Generator]) -> None:
-        """W_down Kaiming-uniform(sqrt 5), the rest zero: at the start u = 0."""
-        nn.init.kaiming_uniform_(self.down.weight, a=5**0.5, generator=draw("down", "shared"))
-        for parameter in (self.down.bias, self.up.weight, self.up.bias):
-            parameter.zero_()
+class TappedBlock(BranchedBlock):
+    """A block with a parallel adapter that also hands out u: tokens [..., C] to the pair (block output, u)."""
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Run the block on tokens [..., C]."""
-        x = self.attention_half(self.block, x)
-        u = self.scale * self.up(self.activation(self.down(self.norm(x))))
-        return x + self.mlp_half(self.block, x) + u, u
+        """Map tokens [..., C] to the block's output and u, both [..., C]."""
+        return self.run(x)
 
 
 class KnowledgeExtraction(PerTask):
@@ -77,6 +56,7 @@ class VMT(Method):
 
     paper = "https://arxiv.org/abs/2312.08733"
     executions = ("tapped",)
+    scopes = ("mixed",)
     gradient_exempt = {"beta": "a decoder that begins with an affine layer and a batch norm absorbs a constant shift"}
 
     class Config(MethodConfig):
@@ -84,7 +64,7 @@ class VMT(Method):
 
         task_path: Literal["tap"] = "tap"
         rho: Positive = 4
-        activation: Literal["relu", "gelu"] = "gelu"
+        activation: Activation = "gelu"
         scale: Annotated[float, Field(gt=0)] = 1.0
 
     config: Config
@@ -92,7 +72,10 @@ class VMT(Method):
     def adapt(self) -> None:
         """Wrap every block and create one read-out a stage."""
         for block in self.backbone.blocks:
-            self.backbone.replace(block, ParallelAdapterBlock(self.backbone, block, self.config))
+            norm = PerTaskLayerNorm(nn.LayerNorm(block.width), None)
+            inner, activation, scale = block.width // self.config.rho, self.config.activation, self.config.scale
+            branch = adapter(block.width, inner, None, activation, norm=norm, scale=scale)
+            self.backbone.replace(block, TappedBlock(self.backbone, block, branch))
         depths = [sum(block.stage == s for block in self.backbone.blocks) for s in range(len(self.backbone.stages))]
         self.extract = nn.ModuleList(
             KnowledgeExtraction(depth, stage.channels, self.tasks)
@@ -115,6 +98,7 @@ class VMT(Method):
 
     def expected_parameters(self) -> Counts:
         """Adapter 2 C r + r + C, its LayerNorm 2C, and 2C a task, summed over blocks."""
-        widths = [block.width for block in self.backbone.blocks]
-        adapters = sum(2 * c * (c // self.config.rho) + c // self.config.rho + 3 * c for c in widths)
-        return Counts(shared=adapters, per_task=2 * len(self.tasks) * sum(widths))
+        return Counts(
+            shared=closed("2*sum_Cr + sum_r + 3*sum_C", **bottleneck_sums(self.widths, self.config.rho)),
+            per_task=closed("T * 2*sum_C", T=len(self.tasks), sum_C=sum(self.widths)),
+        )

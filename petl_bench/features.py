@@ -55,6 +55,14 @@ class Keyed(nn.Module):
     def initialise(self, draw: Callable[[str, str], torch.Generator]) -> None:
         """Fill the parameters; ``draw(name, row)`` is the generator of one row of one parameter."""
 
+    def merged(self, t: int) -> nn.Module | None:
+        """Return a plain module that does for task number ``t`` what this layer does, or None if there is none."""
+        return None
+
+
+class Generator(Keyed):
+    """A hyper-network: all trained below it generates weights, and is counted apart."""
+
 
 class PerTask(Keyed):
     """A layer whose own parameters are stacked [T, ...], one slice per task, applied as one batched product.
@@ -72,6 +80,10 @@ class PerTask(Keyed):
     def num_rows(self) -> int:
         """Number of slices: T, or 1 when shared."""
         return len(self.rows)
+
+    def row(self, t: int) -> int:
+        """Return the number of the slice that task number ``t`` uses."""
+        return t if self.is_per_task else 0
 
     def stack(self, *shape: int) -> nn.Parameter:
         """Return a parameter [T, *shape] of zeros."""
@@ -91,3 +103,8 @@ def per_task_layers(root: nn.Module) -> Iterator[tuple[str, PerTask]]:
     for path, layer in root.named_modules():
         if isinstance(layer, PerTask) and layer.is_per_task:
             yield path, layer
+
+
+def generator_paths(root: nn.Module) -> list[str]:
+    """Return what the names of the parameters of hyper-networks below ``root`` begin with."""
+    return [f"{path}." if path else "" for path, layer in root.named_modules() if isinstance(layer, Generator)]

@@ -37,6 +37,7 @@ def _method(listing: plugins.Listing) -> dict[str, Any]:
     return {
         "name": listing.name,
         "executions": list(listing.attributes.get("executions", ("shared",))),
+        "scopes": list(listing.attributes.get("scopes", ("shared",))),
         "families": list(listing.attributes.get("families", FAMILIES)),
         "paper": listing.attributes.get("paper", ""),
         "summary": listing.summary,

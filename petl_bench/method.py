@@ -8,23 +8,24 @@ import copy
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from torch import Tensor, nn
 
 from petl_bench import features
 from petl_bench.backbones.base import Backbone, StageInfo
 from petl_bench.config import MethodConfig
+from petl_bench.counts import Counts, closed
 from petl_bench.errors import UsageError
 from petl_bench.features import Features, PerTask
 
+__all__ = ["Counts", "Method", "Owned", "ScopedConfig", "closed"]
 
-@dataclass(frozen=True)
-class Counts:
-    """Trained parameters of a method by its closed form: used by all tasks, and by one task each (summed)."""
 
-    shared: int = 0
-    per_task: int = 0
+class ScopedConfig(MethodConfig):
+    """Settings of a method that exists once per task (``per-task``) or once for all (``shared``)."""
+
+    scope: Literal["per-task", "shared"] = "per-task"
 
 
 @dataclass(frozen=True)
@@ -33,11 +34,13 @@ class Owned:
 
     Attributes:
         shared: Used by all tasks.
+        generator: Of hyper-networks, which all tasks use.
         stacked: [T, ...], slice t belongs to task t.
         private: By task, parameters that belong to it as a whole.
     """
 
     shared: Mapping[str, nn.Parameter]
+    generator: Mapping[str, nn.Parameter]
     stacked: Mapping[str, nn.Parameter]
     private: Mapping[str, Mapping[str, nn.Parameter]]
 
@@ -49,6 +52,7 @@ class Method(nn.Module, ABC):
         Config: Settings of the method, each a field with a default.
         paper: Address of the paper.
         executions: The executions its configurations can have (``shared``, ``tapped``, ``forked``, ``replicated`` ...).
+        scopes: Whether its parameters exist once per task, once for all, or ``mixed``: some of each by definition.
         families: Backbone families that it is defined on.
         identity_at_start: At the start the features equal the frozen backbone's.
         gradient_exempt: Names of parameters (their last part) whose gradient may be rounding noise, with the reason.
@@ -58,6 +62,7 @@ class Method(nn.Module, ABC):
     Config: ClassVar[type[MethodConfig]] = MethodConfig
     paper: ClassVar[str] = ""
     executions: ClassVar[tuple[str, ...]] = ("shared",)
+    scopes: ClassVar[tuple[str, ...]] = ("shared",)
     families: ClassVar[tuple[str, ...]] = ("swin", "vit")
     identity_at_start: ClassVar[bool] = True
     gradient_exempt: ClassVar[Mapping[str, str]] = {}
@@ -87,6 +92,23 @@ class Method(nn.Module, ABC):
         """Return the numbers of trained parameters by the closed form of the paper's equations."""
 
     @property
+    def scope_tasks(self) -> tuple[str, ...] | None:
+        """What a ``PerTask`` layer of a method with a scope is given: the tasks, or None when all share one slice."""
+        assert isinstance(self.config, ScopedConfig), f"the Config of {self.name!r} is no ScopedConfig"
+        return self.tasks if self.config.scope == "per-task" else None
+
+    def scoped(self, formula: str, **symbols: int) -> Counts:
+        """Return the closed form of a method with a scope: ``formula`` counts one set, and T sets when per task."""
+        if self.scope_tasks is None:
+            return Counts(shared=closed(formula, **symbols))
+        return Counts(per_task=closed(f"T * ({formula})", T=len(self.tasks), **symbols))
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """The width C of every block, for closed forms."""
+        return tuple(block.width for block in self.backbone.blocks)
+
+    @property
     def execution(self) -> str:
         """How this configuration runs T tasks: ``forked`` if a frozen block sees per-task values, else ``shared``."""
         return "shared" if self.fork_at is None else "forked"
@@ -109,6 +131,34 @@ class Method(nn.Module, ABC):
             return Features(shared=pyramid)
         levels = [level.unflatten(0, (num_tasks, -1)) for level in pyramid]
         return Features(per_task={task: tuple(level[t] for level in levels) for t, task in enumerate(self.tasks)})
+
+    def merge(self) -> dict[str, Backbone]:
+        """Fold what was trained into plain backbones, one per task, whose pyramids equal this method's features.
+
+        Raises:
+            UsageError: Something that was added has no plain form, a nonlinearity for one.
+        """
+        return {task: self.merged(t) for t, task in enumerate(self.tasks)}
+
+    def merged(self, t: int) -> Backbone:
+        """Return the plain backbone of task number ``t``.
+
+        Raises:
+            UsageError: Something that was added has no plain form.
+        """
+        backbone = copy.deepcopy(self.backbone)
+        # A snapshot, innermost first: a merged layer may stand in another one that is merged after it.
+        layers = [(path, layer) for path, layer in backbone.named_modules() if isinstance(layer, features.Keyed)]
+        for path, layer in reversed(layers):
+            plain = layer.merged(t)
+            if plain is None:
+                raise UsageError(
+                    f"The method {self.name!r} cannot be merged into a plain backbone: {type(layer).__name__} at "
+                    f"{path!r} has no plain form.\nType: petl-bench params --method {self.name}"
+                )
+            parent, _, name = path.rpartition(".")
+            setattr(backbone.get_submodule(parent), name, plain)
+        return backbone
 
     def copy_backbone(self) -> Backbone:
         """Return a copy of the backbone whose parameters count as the backbone's."""
@@ -144,6 +194,7 @@ class Method(nn.Module, ABC):
             for path, layer in features.per_task_layers(self)
             for name, _ in layer.named_parameters(recurse=False)
         }
+        generator = {name for name in trained if name.startswith(tuple(features.generator_paths(self)))}
         private_ids = {
             id(parameter): task for task, module in self.private_modules().items() for parameter in module.parameters()
         }
@@ -152,7 +203,10 @@ class Method(nn.Module, ABC):
             if id(parameter) in private_ids:
                 private[private_ids[id(parameter)]][name] = parameter
         return Owned(
-            shared={n: p for n, p in trained.items() if n not in stacked and id(p) not in private_ids},
+            shared={
+                n: p for n, p in trained.items() if n not in stacked and n not in generator and id(p) not in private_ids
+            },
+            generator={n: p for n, p in trained.items() if n in generator},
             stacked={n: p for n, p in trained.items() if n in stacked},
             private=private,
         )

@@ -44,6 +44,23 @@ class Site:
 
 
 @dataclass(frozen=True)
+class Operation:
+    """A linear layer, norm or convolution of the trunk: its path, its output channels, and the axis they lie on."""
+
+    path: str
+    module: Any
+    width: int
+    axis: int
+
+
+class Carrying(nn.Module):
+    """A block that is handed what the block before it left beside the stream: (x, carried) to (x, carried).
+
+    ``carried`` is None in front of the first such block, and after any other block.
+    """
+
+
+@dataclass(frozen=True)
 class Walk:
     """What one pass through the trunk gives, in the trunk's own layout of tokens.
 
@@ -109,6 +126,59 @@ class Backbone(nn.Module, ABC):
     def mlp_half(block: Any, x: Tensor) -> Tensor:
         """Return MLP(norm2(x')), without the residual."""
 
+    @staticmethod
+    @abstractmethod
+    def attend(block: Any, x: Tensor, prompts: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        """Return the values of attention before the output projection, in the layout of the tokens ``x``.
+
+        Args:
+            block: A block whose ``attn`` is timm's; its ``qkv`` may have been replaced.
+            x: Normalised tokens in the trunk's layout.
+            prompts: Normalised extra tokens [B, p, C] that take part, or None.
+
+        Returns:
+            The values for ``x``, and for the prompts [B, p, C] (averaged over windows), or None.
+        """
+
+    @staticmethod
+    @abstractmethod
+    def attention_branch(block: Any, context: Tensor) -> Tensor:
+        """Turn the values that ``attend`` returns into what is added to the stream: output projection and scale."""
+
+    @staticmethod
+    @abstractmethod
+    def mlp_branch(block: Any, hidden: Tensor) -> Tensor:
+        """Turn the MLP's output into what is added to the stream: scale and drop path."""
+
+    @abstractmethod
+    def carry_over(self, prompts: Tensor, stage: int) -> Tensor:
+        """Take prompts [B, p, C] through what stands in front of ``stage``: each stands for all tokens merged."""
+
+    @abstractmethod
+    def position_attention(self, attention: Any, tables: nn.Module) -> nn.Module:
+        """Return the attention with relative-position biases of its own per task.
+
+        Args:
+            attention: The frozen attention.
+            tables: A module whose call returns what is added to its table, [rows, entries, heads]; one row for all
+                tasks, or one a task for a forked batch.
+        """
+
+    def operations(self) -> tuple[Operation, ...]:
+        """Return every linear layer, norm and convolution of the trunk, in the order of registration."""
+        found: list[Operation] = []
+        for path, module in self.trunk.named_modules():
+            match module:
+                case nn.Linear(out_features=width):
+                    found.append(Operation(path, module, width, -1))
+                case nn.LayerNorm(normalized_shape=(width,)):
+                    found.append(Operation(path, module, width, -1))
+                case nn.Conv2d(out_channels=width):
+                    found.append(Operation(path, module, width, 1))
+                case _:
+                    pass
+        return tuple(found)
+
     def sites(self, *kinds: str) -> tuple[Site, ...]:
         """Return the sites of these kinds in the order the trunk runs, such as ``"attn.qkv"`` or ``"norm2"``."""
         return tuple(
@@ -129,8 +199,8 @@ class Backbone(nn.Module, ABC):
         """Return the module that runs ``block``."""
         return self.trunk.get_submodule(block.path)
 
-    def replace(self, place: Site | Block, module: nn.Module) -> None:
-        """Put ``module`` where a site or a block is."""
+    def replace(self, place: Site | Block | Operation, module: nn.Module) -> None:
+        """Put ``module`` where a site, a block or an operation is."""
         parent, _, name = place.path.rpartition(".")
         setattr(self.trunk.get_submodule(parent), name, module)
 
@@ -175,17 +245,19 @@ class Backbone(nn.Module, ABC):
         streams: list[Tensor] = []
         extras: list[tuple[Tensor, ...]] = []
         collected: list[Tensor] = []
+        carried: Tensor | None = None
         for number, block in enumerate(self.blocks):
             if number == fork_at:
                 x, streams = fork(x, num_tasks), [fork(stream, num_tasks) for stream in streams]
             if block.index == 0:
                 x = self.enter_stage(x, block.stage)
-            out = self.block_module(block)(x)
-            if isinstance(out, tuple):
-                x, extra = out
-                collected.append(extra)
+            module = self.block_module(block)
+            if isinstance(module, Carrying):
+                x, carried = module(x, carried)
             else:
-                x = out
+                carried, out = None, module(x)
+                x, *extra = out if isinstance(out, tuple) else (out,)
+                collected += extra
             if block.is_last_in_stage:
                 streams.append(x)
                 extras.append(tuple(collected))

@@ -6,9 +6,45 @@ the next stage.
 
 from typing import Any
 
+import torch
+import torch.nn.functional as F
+from timm.models.swin_transformer import window_partition, window_reverse
 from torch import Tensor, nn
 
 from petl_bench.backbones.base import Backbone, Block, StageInfo
+
+
+class PositionedAttention(nn.Module):
+    """timm's window attention with relative-position biases of its own per row of a forked batch."""
+
+    def __init__(self, attention: Any, tables: nn.Module) -> None:
+        super().__init__()
+        self.attention = attention
+        self.tables = tables
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Map windows [T * B * nW, N, C] to the same; ``mask`` is [nW, N, N]."""
+        attention = self.attention
+        table = attention.relative_position_bias_table + self.tables()  # [T, entries, heads]
+        tokens = x.shape[1]
+        bias = table[:, attention.relative_position_index.view(-1)].unflatten(1, (tokens, tokens)).permute(0, 3, 1, 2)
+        bias = bias[:, None, None]  # [T, 1, 1, heads, N, N]
+        if mask is not None:
+            bias = bias + mask[None, None, :, None]
+        windows = 1 if mask is None else len(mask)
+        values = _values(
+            attention, x, bias.expand(-1, len(x) // len(bias) // windows, windows, -1, -1, -1).flatten(0, 2)
+        )
+        return attention.proj_drop(attention.proj(values))
+
+
+def _values(attention: Any, x: Tensor, bias: Tensor) -> Tensor:
+    """Attend within windows [n, N, C] with a bias that broadcasts to [n, heads, N, N]; no output projection."""
+    qkv = attention.qkv(x).unflatten(2, (3, attention.num_heads, -1)).permute(2, 0, 3, 1, 4)
+    query, key, value = qkv.unbind(0)
+    dropout = attention.attn_drop.p if attention.training else 0.0
+    out = F.scaled_dot_product_attention(query, key, value, attn_mask=bias, dropout_p=dropout)
+    return out.transpose(1, 2).flatten(2)
 
 
 class SwinBackbone(Backbone):
@@ -55,3 +91,48 @@ class SwinBackbone(Backbone):
     def mlp_half(block: Any, x: Tensor) -> Tensor:
         """Return MLP(norm2(x')), [B, H, W, C]."""
         return block.drop_path2(block.mlp(block.norm2(x)))
+
+    @staticmethod
+    def attend(block: Any, x: Tensor, prompts: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        """Attend within shifted windows of [B, H, W, C]; prompts stand in every window, without bias or mask."""
+        batch, height, width, _ = x.shape
+        rows, columns = block.window_size
+        shift = block.shift_size
+        shifted = torch.roll(x, (-shift[0], -shift[1]), (1, 2)) if any(shift) else x
+        shifted = F.pad(shifted, (0, 0, 0, -width % columns, 0, -height % rows))
+        windows = window_partition(shifted, (rows, columns)).flatten(1, 2)  # [B * nW, N, C]
+        bias = block.attn._get_rel_pos_bias()
+        mask = block.get_attn_mask(shifted) if block.dynamic_mask else block.attn_mask
+        if mask is not None:
+            bias = (bias + mask[:, None]).repeat(batch, 1, 1, 1)
+        if prompts is None:
+            values, own = _values(block.attn, windows, bias), None
+        else:
+            number, tokens = prompts.shape[1], windows.shape[1]
+            copies = len(windows) // batch
+            windows = torch.cat([windows, prompts.repeat_interleave(copies, 0)], 1)
+            values = _values(block.attn, windows, F.pad(bias, (0, number, 0, number)))
+            own = values[:, tokens:].unflatten(0, (batch, copies)).mean(1)
+            values = values[:, :tokens]
+        merged = window_reverse(values.unflatten(1, (rows, columns)), (rows, columns), *shifted.shape[1:3])
+        merged = merged[:, :height, :width]
+        return (torch.roll(merged, shift, (1, 2)) if any(shift) else merged), own
+
+    @staticmethod
+    def attention_branch(block: Any, context: Tensor) -> Tensor:
+        """Apply the output projection and the drop path to [B, ..., C]."""
+        return block.drop_path1(block.attn.proj_drop(block.attn.proj(context)))
+
+    @staticmethod
+    def mlp_branch(block: Any, hidden: Tensor) -> Tensor:
+        """Apply the drop path."""
+        return block.drop_path2(hidden)
+
+    def carry_over(self, prompts: Tensor, stage: int) -> Tensor:
+        """Put each prompt in the place of all four merged tokens: [B, p, C] to [B, p, 2C]."""
+        merging = self.trunk.layers[stage].downsample
+        return merging.reduction(merging.norm(prompts.repeat(1, 1, 4)))
+
+    def position_attention(self, attention: Any, tables: nn.Module) -> nn.Module:
+        """Return a window attention whose table has ``tables()`` added, per row of a forked batch."""
+        return PositionedAttention(attention, tables)

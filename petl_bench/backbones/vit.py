@@ -6,10 +6,12 @@ the taps. The maps are resampled to strides 4, 8, 16 and 32 without parameters, 
 
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from petl_bench.backbones.base import Backbone, Block, StageInfo
+from petl_bench.errors import UsageError
 
 STRIDES = (4, 8, 16, 32)
 
@@ -72,3 +74,36 @@ class VitBackbone(Backbone):
     def mlp_half(block: Any, x: Tensor) -> Tensor:
         """Return MLP(norm2(x')), [B, N, C]."""
         return block.drop_path2(block.ls2(block.mlp(block.norm2(x))))
+
+    @staticmethod
+    def attend(block: Any, x: Tensor, prompts: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        """Attend among tokens [B, N, C] and prompts, which stand last."""
+        attention = block.attn
+        tokens = x if prompts is None else torch.cat([x, prompts], 1)
+        qkv = attention.qkv(tokens).unflatten(2, (3, attention.num_heads, -1)).permute(2, 0, 3, 1, 4)
+        query, key, value = qkv.unbind(0)
+        dropout = attention.attn_drop.p if attention.training else 0.0
+        values = F.scaled_dot_product_attention(
+            attention.q_norm(query), attention.k_norm(key), value, dropout_p=dropout
+        )
+        values = values.transpose(1, 2).flatten(2)
+        return values[:, : x.shape[1]], None if prompts is None else values[:, x.shape[1] :]
+
+    @staticmethod
+    def attention_branch(block: Any, context: Tensor) -> Tensor:
+        """Apply norm, output projection, layer scale and drop path to [B, ..., C]."""
+        attention = block.attn
+        return block.drop_path1(block.ls1(attention.proj_drop(attention.proj(attention.norm(context)))))
+
+    @staticmethod
+    def mlp_branch(block: Any, hidden: Tensor) -> Tensor:
+        """Apply layer scale and drop path."""
+        return block.drop_path2(block.ls2(hidden))
+
+    def carry_over(self, prompts: Tensor, stage: int) -> Tensor:
+        """Return the prompts: nothing stands between the groups of a plain ViT."""
+        return prompts
+
+    def position_attention(self, attention: Any, tables: nn.Module) -> nn.Module:
+        """Refuse: a plain ViT has no relative-position bias."""
+        raise UsageError("A plain ViT has no relative-position bias. Type: petl-bench list methods")

@@ -57,7 +57,7 @@ class ClipPerOwner:
     def __init__(self, model: MultiTaskModel, max_norm: float) -> None:
         owned = model.method.owned()
         self.max_norm = max_norm
-        self.shared = list(owned.shared.values())
+        self.shared = [*owned.shared.values(), *owned.generator.values()]
         self.stacked = list(owned.stacked.values())
         self.private = [
             [*owned.private.get(task, {}).values(), *model.decoders[task].parameters()] for task in model.tasks

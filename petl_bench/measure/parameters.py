@@ -14,13 +14,14 @@ def count(model: MultiTaskModel) -> Ledger:
     decoder = [parameter for parameter in model.decoders.parameters() if parameter.requires_grad]
     private = [parameter for held in owned.private.values() for parameter in held.values()]
     per_task = [*owned.stacked.values(), *private]
-    shared = list(owned.shared.values())
+    shared, generator = list(owned.shared.values()), list(owned.generator.values())
     return Ledger(
         backbone=model.method.backbone.num_parameters,
         shared=_numel(shared),
         per_task=_numel(per_task),
+        generator=_numel(generator),
         decoder=_numel(decoder),
-        stored_bytes=sum(p.numel() * p.element_size() for p in [*shared, *per_task, *decoder]),
+        stored_bytes=sum(p.numel() * p.element_size() for p in [*shared, *generator, *per_task, *decoder]),
     )
 
 

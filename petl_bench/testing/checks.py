@@ -75,10 +75,11 @@ def count_is_closed_form(subject: Subject) -> None:
     for tasks in (TASKS[:1], TASKS):
         model = subject.build(tasks)
         expected, seen = model.method.expected_parameters(), count(model)
-        assert (seen.shared, seen.per_task) == (expected.shared, expected.per_task), (
-            f"T = {len(tasks)}: modules hold {seen.shared} shared and {seen.per_task} per-task parameters, "
-            f"the closed form says {expected.shared} and {expected.per_task}"
+        held, said = (
+            {owner: getattr(ledger, owner) for owner in ("shared", "per_task", "generator")}
+            for ledger in (seen, expected)
         )
+        assert held == said, f"T = {len(tasks)}: the modules hold {held}, the closed form says {said}"
 
 
 def state_round_trip(subject: Subject) -> None:

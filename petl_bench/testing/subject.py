@@ -103,8 +103,8 @@ def alone_from(subject: Subject, model: MultiTaskModel, t: int) -> MultiTaskMode
     alone = subject.build((task,))
     ours, theirs = alone.method.owned(), model.method.owned()
     with torch.no_grad():
-        for name, parameter in ours.shared.items():
-            parameter.copy_(theirs.shared[name])
+        for name, parameter in [*ours.shared.items(), *ours.generator.items()]:
+            parameter.copy_({**theirs.shared, **theirs.generator}[name])
         for name, parameter in ours.stacked.items():
             parameter.copy_(theirs.stacked[name][t : t + 1])
         pairs = zip(ours.private[task].values(), theirs.private[task].values(), strict=True)
