@@ -14,6 +14,8 @@ from petl_bench.features import Keyed, PerTask, split
 Tasks = tuple[str, ...] | None
 Activation = Literal["relu", "gelu"]
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": F.relu, "gelu": F.gelu}
+Place = Literal["mlp", "attention", "both"]
+PLACES: dict[Place, tuple[str, ...]] = {"mlp": ("mlp",), "attention": ("attn.proj",), "both": ("attn.proj", "mlp")}
 
 
 class PerTaskLayerNorm(PerTask):
@@ -40,8 +42,24 @@ class PerTaskLayerNorm(PerTask):
     def merged(self, t: int) -> nn.Module:
         """Return the plain norm of task number ``t``."""
         norm = nn.LayerNorm(self.weight.shape[-1], eps=self.eps)
-        norm.weight, norm.bias = nn.Parameter(self.weight[self.row(t)]), nn.Parameter(self.bias[self.row(t)])
+        row = self.row(t)
+        norm.weight, norm.bias = nn.Parameter(self.weight[row].clone()), nn.Parameter(self.bias[row].clone())
         return norm
+
+
+def input_norm(width: int, tasks: Tasks) -> PerTaskLayerNorm:
+    """Return the trained norm in front of an adapter: scales one, shifts zero."""
+    return PerTaskLayerNorm(nn.LayerNorm(width), tasks)
+
+
+def stacked_linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """Map [T * B, ..., in] to [T * B, ..., out] by W [T, out, in] and b [T, out], in one batched product."""
+    num_rows = len(weight)
+    if num_rows == 1:
+        return F.linear(x, weight[0], None if bias is None else bias[0])
+    rows = split(x, num_rows)
+    out = rows @ weight.mT if bias is None else torch.baddbmm(bias.unsqueeze(1), rows, weight.mT)
+    return out.view(*x.shape[:-1], -1)
 
 
 class PerTaskLinear(PerTask):
@@ -69,11 +87,7 @@ class PerTaskLinear(PerTask):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [T * B, ..., in] to [T * B, ..., out]."""
-        if self.num_rows == 1:
-            return F.linear(x, self.weight[0], None if self.bias is None else self.bias[0])
-        rows, weight = split(x, self.num_rows), self.weight.mT
-        out = rows @ weight if self.bias is None else torch.baddbmm(self.bias.unsqueeze(1), rows, weight)
-        return out.view(*x.shape[:-1], -1)
+        return stacked_linear(x, self.weight, self.bias)
 
 
 class Bottleneck(nn.Module):
@@ -102,9 +116,14 @@ def adapter(
     return Bottleneck(norm, down, activation, PerTaskLinear(inner, width, tasks, start="zero"), scale)
 
 
-def bottleneck_sums(widths: Sequence[int], rho: int) -> dict[str, int]:
-    """Return the sums over blocks that closed forms of adapters need: of C, of r = floor(C / rho), and of C r."""
-    inner = [width // rho for width in widths]
+def bottleneck_width(width: int, rho: int, multiple: int = 1) -> int:
+    """Return r = floor(C / rho), rounded up to a multiple; at least one multiple."""
+    return multiple * max(1, math.ceil(width // rho / multiple))
+
+
+def bottleneck_sums(widths: Sequence[int], rho: int, multiple: int = 1) -> dict[str, int]:
+    """Return the sums over blocks that closed forms of adapters need: of C, of r (``bottleneck_width``), and of C r."""
+    inner = [bottleneck_width(width, rho, multiple) for width in widths]
     products = sum(width * r for width, r in zip(widths, inner, strict=True))
     return {"sum_C": sum(widths), "sum_r": sum(inner), "sum_Cr": products}
 
@@ -119,6 +138,18 @@ class Residual(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map [...] to the same shape."""
         return x + self.branch(x)
+
+
+def append(backbone: Backbone, place: Place, branch: Callable[[int], nn.Module]) -> None:
+    """Turn the output h of the attention module, the MLP or both of every block into h + branch(h).
+
+    Args:
+        backbone: What is adapted.
+        place: Behind which modules. In Swin, attention ends inside a window, where each token is still by itself.
+        branch: Called with the width, once a place; maps tokens [..., C] to [..., C].
+    """
+    for site in backbone.sites(*PLACES[place]):
+        backbone.replace(site, nn.Sequential(site.module, Residual(branch(site.width))))
 
 
 class BranchedBlock(Keyed):

@@ -193,6 +193,8 @@ def _explain(error: ValidationError, model: type[BaseModel], section: str) -> st
             lines.append(f"Unknown key {key!r}.{hint} Allowed: {', '.join(shown)}.")
         elif fault["type"] == "missing":
             lines.append(f"{key!r} is missing.")
+        elif fault["type"] == "value_error":
+            lines.append(f"{key.rstrip('.')}: {fault.get('ctx', {})['error']}")
         else:
             expected = fault["msg"].removeprefix("Input should be ")
             lines.append(f"{key} = {json.dumps(fault['input'])}: expected is {expected}.")

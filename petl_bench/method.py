@@ -8,7 +8,7 @@ import copy
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from torch import Tensor, nn
 
@@ -17,7 +17,7 @@ from petl_bench.backbones.base import Backbone, StageInfo
 from petl_bench.config import MethodConfig
 from petl_bench.counts import Counts, closed
 from petl_bench.errors import UsageError
-from petl_bench.features import Features, PerTask
+from petl_bench.features import Features, PerTask, Pyramid
 
 __all__ = ["Counts", "Method", "Owned", "ScopedConfig", "closed"]
 
@@ -54,8 +54,11 @@ class Method(nn.Module, ABC):
         executions: The executions its configurations can have (``shared``, ``tapped``, ``forked``, ``replicated`` ...).
         scopes: Whether its parameters exist once per task, once for all, or ``mixed``: some of each by definition.
         families: Backbone families that it is defined on.
-        identity_at_start: At the start the features equal the frozen backbone's.
-        gradient_exempt: Names of parameters (their last part) whose gradient may be rounding noise, with the reason.
+        identity_at_start: At the start the features equal the frozen backbone's. Set it on the instance, in
+            ``adapt()``, where the configuration decides.
+        gradient_exempt: Names of parameters or modules (one or more parts of the path) whose gradient is zero or
+            rounding noise by definition, with the reason; likewise.
+        embedded_defaults: Settings with another default on the embedded backbone, which is small.
     """
 
     name: ClassVar[str]
@@ -64,8 +67,9 @@ class Method(nn.Module, ABC):
     executions: ClassVar[tuple[str, ...]] = ("shared",)
     scopes: ClassVar[tuple[str, ...]] = ("shared",)
     families: ClassVar[tuple[str, ...]] = ("swin", "vit")
-    identity_at_start: ClassVar[bool] = True
-    gradient_exempt: ClassVar[Mapping[str, str]] = {}
+    identity_at_start: bool = True
+    gradient_exempt: Mapping[str, str] = {}
+    embedded_defaults: ClassVar[Mapping[str, Any]] = {}
 
     def __init__(self, backbone: Backbone, tasks: tuple[str, ...], config: MethodConfig, seed: int) -> None:
         super().__init__()
@@ -127,18 +131,20 @@ class Method(nn.Module, ABC):
         num_tasks = len(self.tasks)
         walk = self.backbone.walk(image, fork_at=self.fork_at, num_tasks=num_tasks)
         pyramid = self.backbone.pyramid(walk.streams)
-        if self.fork_at is None:
-            return Features(shared=pyramid)
-        levels = [level.unflatten(0, (num_tasks, -1)) for level in pyramid]
+        return Features(shared=pyramid) if self.fork_at is None else self.by_task(pyramid)
+
+    def by_task(self, pyramid: Pyramid) -> Features:
+        """Hand every task its part of the pyramid [T * B, C, H, W] of a forked batch."""
+        levels = [level.unflatten(0, (len(self.tasks), -1)) for level in pyramid]
         return Features(per_task={task: tuple(level[t] for level in levels) for t, task in enumerate(self.tasks)})
 
     def merge(self) -> dict[str, Backbone]:
-        """Fold what was trained into plain backbones, one per task, whose pyramids equal this method's features.
+        """Fold what was trained into plain frozen backbones, one per task, whose pyramids equal this method's features.
 
         Raises:
             UsageError: Something that was added has no plain form, a nonlinearity for one.
         """
-        return {task: self.merged(t) for t, task in enumerate(self.tasks)}
+        return {task: self.merged(t).requires_grad_(False) for t, task in enumerate(self.tasks)}
 
     def merged(self, t: int) -> Backbone:
         """Return the plain backbone of task number ``t``.
@@ -152,13 +158,19 @@ class Method(nn.Module, ABC):
         for path, layer in reversed(layers):
             plain = layer.merged(t)
             if plain is None:
-                raise UsageError(
-                    f"The method {self.name!r} cannot be merged into a plain backbone: {type(layer).__name__} at "
-                    f"{path!r} has no plain form.\nType: petl-bench params --method {self.name}"
-                )
+                raise self._unmergeable(f"{type(layer).__name__} at {path!r} has no plain form")
             parent, _, name = path.rpartition(".")
             setattr(backbone.get_submodule(parent), name, plain)
+        for name, parameter in self.named_parameters():
+            if parameter.requires_grad and not name.startswith("backbone."):
+                raise self._unmergeable(f"{name!r} is trained outside the backbone")
         return backbone
+
+    def _unmergeable(self, why: str) -> UsageError:
+        return UsageError(
+            f"The method {self.name!r} cannot be merged into a plain backbone: {why}.\n"
+            f"Type: petl-bench params --method {self.name}"
+        )
 
     def copy_backbone(self) -> Backbone:
         """Return a copy of the backbone whose parameters count as the backbone's."""
@@ -169,6 +181,15 @@ class Method(nn.Module, ABC):
     def belongs_to_backbone(self, parameter: nn.Parameter) -> bool:
         """Return whether a parameter came with the backbone (and takes its learning rate)."""
         return id(parameter) in self._born_in_backbone
+
+    def exempt(self) -> dict[str, str]:
+        """Return, by name, the parameters that ``gradient_exempt`` is about, with the reason."""
+        return {
+            name: reason
+            for name, _ in self.named_parameters()
+            for part, reason in self.gradient_exempt.items()
+            if f".{part}." in f".{name}."
+        }
 
     def without_decay(self) -> set[str]:
         """Return the names of trained parameters that take no weight decay: vectors, and what timm exempts."""
@@ -194,7 +215,8 @@ class Method(nn.Module, ABC):
             for path, layer in features.per_task_layers(self)
             for name, _ in layer.named_parameters(recurse=False)
         }
-        generator = {name for name in trained if name.startswith(tuple(features.generator_paths(self)))}
+        generated_from = tuple(features.generator_paths(self))
+        generator = {name for name in trained if name.startswith(generated_from)}
         private_ids = {
             id(parameter): task for task, module in self.private_modules().items() for parameter in module.parameters()
         }

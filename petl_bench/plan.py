@@ -44,7 +44,7 @@ class Vocabulary:
     Attributes:
         method: The method's Config class; likewise ``decoder`` and ``dataset``.
         dataset_tasks: The dataset's tasks, in its order.
-        defaults: Settings that depend on the choice of backbone (image size, weights, decoder width).
+        defaults: Settings that depend on the choice of backbone (image size, weights, decoder width, a method's own).
     """
 
     method: type[MethodConfig]
@@ -74,7 +74,7 @@ def plan(settings: Mapping[str, Any], vocabulary_of: VocabularyOf) -> RunConfig:
     for section in asked:
         if section not in RunConfig.model_fields:
             raise unknown_name("section", section, RunConfig.model_fields, command="petl-bench run ... --dry-run")
-    names = {kind: _name_of(asked, kind) for kind in ("method", "backbone", "decoder", "dataset")}
+    names = {kind: name_of(asked, kind) for kind in ("method", "backbone", "decoder", "dataset")}
     vocabulary = vocabulary_of(names)
     full = merge(merge(BUDGETS[budget], vocabulary.defaults), asked)
     config = RunConfig(
@@ -122,7 +122,12 @@ def choose_tasks(asked: Any, available: tuple[str, ...], dataset: str) -> tuple[
     return tuple(name for name in available if name in asked)
 
 
-def _name_of(asked: Mapping[str, Any], kind: str) -> str:
+def name_of(asked: Mapping[str, Any], kind: str) -> str:
+    """Return the name that was asked for of a kind: ``method``, ``backbone``, ``decoder`` or ``dataset``.
+
+    Raises:
+        UsageError: There is none.
+    """
     section = asked.get(kind)
     name = section.get("name") if isinstance(section, Mapping) else section
     if not isinstance(name, str):

@@ -93,15 +93,17 @@ def vocabulary(names: Mapping[str, str]) -> Vocabulary:
     backbone = find_backbone(names["backbone"])
     embedded = backbone.name == EMBEDDED
     dataset = load("datasets", names["dataset"])
+    method = load("methods", names["method"])
     decoder = load("decoders", names["decoder"])
     defaults: dict[str, Any] = {
         "backbone": {"weights": "pretrained" if embedded else "random"},
         "dataset": {"image_size": backbone.image_size},
+        "method": method.embedded_defaults if embedded else {},
     }
     if embedded and "width" in decoder.Config.model_fields:
         defaults["decoder"] = {"width": 64}
     return Vocabulary(
-        method=load("methods", names["method"]).Config,
+        method=method.Config,
         decoder=decoder.Config,
         dataset=dataset.Config,
         dataset_tasks=tuple(dataset.tasks),

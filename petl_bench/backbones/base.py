@@ -179,6 +179,13 @@ class Backbone(nn.Module, ABC):
                     pass
         return tuple(found)
 
+    def reductions(self) -> tuple[Operation, ...]:
+        """Return the linear layers that stand between two stages (those of patch merging)."""
+        entries = [entry for stage in range(len(self.stages)) for entry in self.entry_modules(stage)]
+        inside = {id(module) for entry in entries for module in entry.modules()}
+        found = (operation for operation in self.operations() if id(operation.module) in inside)
+        return tuple(operation for operation in found if isinstance(operation.module, nn.Linear))
+
     def sites(self, *kinds: str) -> tuple[Site, ...]:
         """Return the sites of these kinds in the order the trunk runs, such as ``"attn.qkv"`` or ``"norm2"``."""
         return tuple(

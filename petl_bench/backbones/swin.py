@@ -4,6 +4,7 @@ The four levels are the stage outputs before patch merging, without the final no
 the next stage.
 """
 
+import copy
 from typing import Any
 
 import torch
@@ -12,9 +13,10 @@ from timm.models.swin_transformer import window_partition, window_reverse
 from torch import Tensor, nn
 
 from petl_bench.backbones.base import Backbone, Block, StageInfo
+from petl_bench.features import Keyed
 
 
-class PositionedAttention(nn.Module):
+class PositionedAttention(Keyed):
     """timm's window attention with relative-position biases of its own per row of a forked batch."""
 
     def __init__(self, attention: Any, tables: nn.Module) -> None:
@@ -36,6 +38,13 @@ class PositionedAttention(nn.Module):
             attention, x, bias.expand(-1, len(x) // len(bias) // windows, windows, -1, -1, -1).flatten(0, 2)
         )
         return attention.proj_drop(attention.proj(values))
+
+    def merged(self, t: int) -> nn.Module:
+        """Return timm's attention whose table holds what is added for task number ``t``."""
+        rows, plain = self.tables(), copy.deepcopy(self.attention)
+        added = rows[t if len(rows) > 1 else 0]
+        plain.relative_position_bias_table = nn.Parameter(plain.relative_position_bias_table + added)
+        return plain
 
 
 def _values(attention: Any, x: Tensor, bias: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from timm.layers.attention import Attention
 from torch import Tensor, nn
 
 from petl_bench.backbones.base import Backbone, Block, StageInfo
@@ -79,6 +80,11 @@ class VitBackbone(Backbone):
     def attend(block: Any, x: Tensor, prompts: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         """Attend among tokens [B, N, C] and prompts, which stand last."""
         attention = block.attn
+        if not isinstance(attention, Attention):
+            raise UsageError(
+                f"The attention of this backbone is a {type(attention).__name__}; this method needs the plain one of a "
+                "ViT.\nType: petl-bench list backbones"
+            )
         tokens = x if prompts is None else torch.cat([x, prompts], 1)
         qkv = attention.qkv(tokens).unflatten(2, (3, attention.num_heads, -1)).permute(2, 0, 3, 1, 4)
         query, key, value = qkv.unbind(0)

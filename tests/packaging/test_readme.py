@@ -45,8 +45,8 @@ def test_the_method_of_the_readme_keeps_every_promise(tmp_path: Path) -> None:
     check = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
         "from petl_bench.testing import check_method\n"
-        "from readme_example import BitFit\n"
-        "verdicts = check_method(BitFit)\n"
+        "from readme_example import LNTuning\n"
+        "verdicts = check_method(LNTuning)\n"
         "print(*verdicts, sep='\\n')\n"
         "sys.exit(not all(verdict.passed for verdict in verdicts))\n"
     )
