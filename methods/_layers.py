@@ -152,7 +152,7 @@ def append(backbone: Backbone, place: Place, branch: Callable[[int], nn.Module])
         backbone.replace(site, nn.Sequential(site.module, Residual(branch(site.width))))
 
 
-class BranchedBlock(Keyed):
+class ParallelBlock(Keyed):
     """A frozen block with a branch beside its MLP: x' + MLP(norm2(x')) + branch(x'), x' = x + attention(norm1(x))."""
 
     def __init__(self, backbone: Backbone, block: Block, branch: nn.Module) -> None:
@@ -161,16 +161,7 @@ class BranchedBlock(Keyed):
         self.attention_half, self.mlp_half = backbone.attention_half, backbone.mlp_half
         self.branch = branch
 
-    def run(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Map tokens [..., C] to the block's output and the branch's, both [..., C]."""
-        x = self.attention_half(self.block, x)
-        u = self.branch(x)
-        return x + self.mlp_half(self.block, x) + u, u
-
-
-class ParallelBlock(BranchedBlock):
-    """A branched block of which only the output is wanted."""
-
     def forward(self, x: Tensor) -> Tensor:
         """Map tokens [..., C] to [..., C]."""
-        return self.run(x)[0]
+        x = self.attention_half(self.block, x)
+        return x + self.mlp_half(self.block, x) + self.branch(x)

@@ -1,14 +1,17 @@
 """What the per-task read-out of VMT-Adapter can and cannot learn."""
 
+from typing import Any
+
+import pytest
 import torch
 
 from methods.vmt import VMT
 from petl_bench.testing import TASKS, Subject, disturb, losses
 
 
-def gradient_sizes(decoder: str) -> dict[str, float]:
+def gradient_sizes(decoder: str, **settings: Any) -> dict[str, float]:
     """Return the root mean square gradient of alpha and beta at a disturbed start."""
-    subject = Subject(VMT, VMT.Config(name="vmt"), "swin")
+    subject = Subject(VMT, VMT.Config(name="vmt", **settings), "swin")
     model = disturb(subject.build(decoder=decoder)).train()
     torch.stack(list(losses(model(subject.images(4))).values())).sum().backward()
     found: dict[str, list[torch.Tensor]] = {"alpha": [], "beta": []}
@@ -18,12 +21,33 @@ def gradient_sizes(decoder: str) -> dict[str, float]:
     return {name: torch.cat(parts).square().mean().sqrt().item() for name, parts in found.items()}
 
 
-def test_the_default_decoder_absorbs_the_shift_and_the_linear_one_does_not() -> None:
+def exempt(**settings: Any) -> set[str]:
+    subject = Subject(VMT, VMT.Config(name="vmt", **settings), "swin")
+    return set(subject.build().method.gradient_exempt)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"extract_at": "bottleneck"}, {"decoder_input": "concat"}, {"decoder_input": "task-only"}],
+    ids=str,
+)
+def test_the_default_decoder_absorbs_the_shift_and_the_linear_one_does_not(settings: dict[str, str]) -> None:
     """Why beta is exempt: behind an affine layer and a batch norm its gradient is rounding noise."""
-    absorbed, seen = gradient_sizes("segformer"), gradient_sizes("linear")
+    absorbed, seen = gradient_sizes("segformer", **settings), gradient_sizes("linear", **settings)
     assert absorbed["beta"] < 1e-4 * absorbed["alpha"]
     assert seen["beta"] > 1e-2 * seen["alpha"]
-    assert VMT.gradient_exempt.keys() == {"beta"}
+    assert exempt(**settings) == {"beta"}
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"extract_at": "pre-activation"}, {"task_path": "side"}, {"task_path": "trunk"}],
+    ids=str,
+)
+def test_a_shift_that_passes_through_a_nonlinearity_is_identifiable(settings: dict[str, str]) -> None:
+    absorbed = gradient_sizes("segformer", **settings)
+    assert absorbed["beta"] > 1e-2 * absorbed["alpha"]
+    assert exempt(**settings) == set()
 
 
 def test_alpha_zero_is_the_shared_parallel_adapter() -> None:

@@ -1,0 +1,164 @@
+"""Streams inside a block: a shared one and one per task, each with its own low-rank update of one frozen product.
+
+The tasks' streams are stacked, [T, B, ..., C]. A frozen weight multiplies the shared stream alone; the tasks' low-rank
+updates are added to copies of that product, all tasks in one batched product.
+"""
+
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from methods._layers import PerTaskLinear, Tasks
+from petl_bench.backbones.base import Backbone, Block, StageInfo
+from petl_bench.config import MethodConfig
+from petl_bench.errors import UsageError
+from petl_bench.features import Features, Keyed, split
+from petl_bench.method import Method
+
+
+class LowRank(nn.Module):
+    """onto + s B A x, A: [rank, in] Kaiming-uniform(sqrt 5), B: [out, rank] zero; a pair per task, or one for all."""
+
+    def __init__(self, inputs: int, outputs: int, rank: int, scale: float, tasks: Tasks) -> None:
+        super().__init__()
+        self.scale = scale
+        self.down = PerTaskLinear(inputs, rank, tasks, start="kaiming", bias=False)
+        self.up = PerTaskLinear(rank, outputs, tasks, start="zero", bias=False)
+
+    def forward(self, x: Tensor, onto: Tensor) -> Tensor:
+        """Add the update for ``x`` [T * B, ..., in] to ``onto`` [T * B, ..., out], one batched product over tasks."""
+        rows = self.up.num_rows
+        hidden = self.scale * self.down(x)
+        return torch.baddbmm(split(onto, rows), split(hidden, rows), self.up.weight.mT).view(onto.shape)
+
+
+class LoRALinear(nn.Module):
+    """y = W x + b + s B A x, one pair (A, B) for all tasks; W and b stay as they are, frozen or trained."""
+
+    def __init__(self, linear: nn.Linear, rank: int, scale: float) -> None:
+        super().__init__()
+        self.linear = linear
+        self.shared = LowRank(linear.in_features, linear.out_features, rank, scale, None)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map [..., in] to [..., out]."""
+        return self.shared(x, self.linear(x))
+
+
+class StreamedLinear(LoRALinear):
+    """y_0 = W x_0 + b + s B A x_0 and y_t = W x_0 + b + s B_t A_t x_t: W x_0 is taken once for all streams."""
+
+    def __init__(self, linear: nn.Linear, rank: int, scale: float, task_rank: int, tasks: tuple[str, ...]) -> None:
+        super().__init__(linear, rank, scale)
+        self.per_task = LowRank(linear.in_features, linear.out_features, task_rank, scale, tasks)
+
+    def streams(self, x: Tensor, x_tasks: Tensor) -> tuple[Tensor, Tensor]:
+        """Map the shared stream [B, ..., in] and the tasks' [T, B, ..., in] to both with [..., out]."""
+        frozen = self.linear(x)
+        return self.shared(x, frozen), self.per_task(x_tasks, frozen.expand(len(x_tasks), *frozen.shape))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map all streams in one tensor [1 + T, B, ..., in], the shared one first, to [1 + T, B, ..., out]."""
+        shared, per_task = self.streams(x[0], x[1:])
+        return torch.cat([shared.unsqueeze(0), per_task])
+
+
+class StreamedBlock(Keyed):
+    """A block whose output projection, fc1 and fc2 are ``StreamedLinear``: one attention, then 1 + T streams.
+
+    The shared stream is the block's output; the tasks' streams leave beside it and enter no other block. Inside the
+    MLP, where they are widest, the two stay apart, because joining them would copy them once more a layer.
+    """
+
+    block: Any  # timm's, which no stub describes
+
+    def __init__(self, backbone: Backbone, block: Block, num_tasks: int) -> None:
+        super().__init__()
+        self.block = backbone.block_module(block)
+        self.attend, self.attention_branch = backbone.attend, backbone.attention_branch
+        self.mlp_branch = backbone.mlp_branch
+        self.num_tasks = num_tasks
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Map tokens [B, ..., C] to the shared stream [B, ..., C] and the tasks' [T, B, ..., C]."""
+        mlp = self.block.mlp
+        values, _ = self.attend(self.block, self.block.norm1(x))
+        x = x + self.attention_branch(self.block, values.expand(1 + self.num_tasks, *values.shape))
+        normed = self.block.norm2(x)
+        hidden = (mlp.norm(mlp.drop1(mlp.act(h))) for h in mlp.fc1.streams(normed[0], normed[1:]))
+        shared, per_task = (self.mlp_branch(self.block, mlp.drop2(out)) for out in mlp.fc2.streams(*hidden))
+        return x[0] + shared, x[1:] + per_task
+
+
+def open_streams(
+    backbone: Backbone, tasks: tuple[str, ...], rank: int, task_rank: int, scale: float
+) -> tuple[int, ...]:
+    """Put shared LoRA on qkv, proj, fc1 and fc2 of every block, and streams in the last block of each stage.
+
+    Returns:
+        The hidden width of every block's MLP.
+
+    Raises:
+        UsageError: An MLP is not fc1, activation, fc2.
+    """
+    hidden = tuple(_hidden_width(backbone.block_module(block)) for block in backbone.blocks)
+    for site in backbone.sites("attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2"):
+        if site.is_last_in_stage and site.kind != "attn.qkv":
+            layer = StreamedLinear(site.module, rank, scale, task_rank, tasks)
+        else:
+            layer = LoRALinear(site.module, rank, scale)
+        backbone.replace(site, layer)
+    for block in backbone.blocks:
+        if block.is_last_in_stage:
+            backbone.replace(block, StreamedBlock(backbone, block, len(tasks)))
+    return hidden
+
+
+def _hidden_width(block: Any) -> int:
+    fc1, fc2 = getattr(block.mlp, "fc1", None), getattr(block.mlp, "fc2", None)
+    if fc1 is None or fc2 is None or fc1.out_features != fc2.in_features:
+        raise UsageError(
+            f"{type(block.mlp).__name__} is not the MLP of a plain transformer (fc1, activation, fc2), the only one "
+            "that this method can enter.\nType: petl-bench list backbones"
+        )
+    return fc1.out_features
+
+
+class StreamedConfig(MethodConfig):
+    """``taps``: whether the decoders read a stage's streams as they are, or behind the patch merging that follows."""
+
+    taps: Literal["before-merge", "after-merge"] = "before-merge"
+
+
+class StreamedMethod(Method):
+    """A method whose tasks have streams of their own in the last block of each stage, and nowhere else."""
+
+    @property
+    def reads_after_merge(self) -> bool:
+        """Whether the decoders read behind the patch merging that follows a stage."""
+        assert isinstance(self.config, StreamedConfig), f"the Config of {self.name!r} is no StreamedConfig"
+        return self.config.taps == "after-merge"
+
+    @property
+    def execution(self) -> str:
+        """One trunk; the tasks' streams live inside the last block of a stage."""
+        return "streamed"
+
+    @property
+    def feature_info(self) -> tuple[StageInfo, ...]:
+        """Return the stages, or what they become by patch merging; the last one is not merged."""
+        stages = self.backbone.stages
+        return (*stages[1:], stages[-1]) if self.reads_after_merge else stages
+
+    def forward(self, image: Tensor) -> Features:
+        """Run the trunk once on images [B, 3, H, W] and read the streams that leave it beside."""
+        last = len(self.backbone.stages) - 1
+        levels: list[Tensor] = []
+        for stage, (streams,) in enumerate(self.backbone.walk(image).extras):
+            tokens = streams.flatten(0, 1)
+            if self.reads_after_merge and stage < last:
+                stage += 1
+                tokens = self.backbone.enter_stage(tokens, stage)
+            levels.append(self.backbone.to_map(tokens, stage))
+        return self.by_task(tuple(levels))

@@ -1,0 +1,99 @@
+"""MTLoRA: shared LoRA in every block, and per-task LoRA on streams of its own in the last block of each stage.
+
+Paper: Agiza, Neseem, Reda, CVPR 2024, https://arxiv.org/abs/2403.20320 (section 3), and the authors' released code.
+Differs from the paper: neither dropout in front of A (0.05 in the released settings) nor drop path, so that a run
+repeats bit for bit; ``taps = "before-merge"`` by default, as every method here is read, where theirs reads each stage
+after patch merging. As in the released code nothing reads z_0 of the last block: the shared LoRA of its fc2, 5 r C
+parameters, is counted and never trained.
+
+Every block has one pair (A, B) for all tasks on qkv, proj, fc1 and fc2:  y = W x + b + s B A x.
+In the last block of a stage, with v the values of its attention and n its norm2, proj, fc1 and fc2 have pairs
+(A_t, B_t) as well, and stream t takes the frozen product of the shared stream 0:
+    x_0 = x + W_p v + b_p + s B A v                           x_t = x + W_p v + b_p + s B_t A_t v
+    h_0 = W_1 n(x_0) + b_1 + s B A n(x_0)                     h_t = W_1 n(x_0) + b_1 + s B_t A_t n(x_t)
+    z_0 = x_0 + W_2 gelu(h_0) + b_2 + s B A gelu(h_0)         z_t = x_t + W_2 gelu(h_0) + b_2 + s B_t A_t gelu(h_t)
+z_0 alone enters the next stage; decoder t reads z_t of every stage.
+"""
+
+from itertools import compress
+from typing import Annotated, Literal
+
+from pydantic import Field
+from torch import nn
+
+from methods._affine import TABLE
+from methods._stream import LoRALinear, StreamedConfig, StreamedMethod, open_streams
+from petl_bench.config import Positive
+from petl_bench.errors import UsageError
+from petl_bench.method import Counts, closed
+from petl_bench.registry import METHODS
+
+
+@METHODS.register("mtlora")
+class MTLoRA(StreamedMethod):
+    """One trunk with shared LoRA, and T streams beside it inside the last block of each stage."""
+
+    paper = "https://arxiv.org/abs/2403.20320"
+    executions = ("streamed",)
+    scopes = ("mixed",)
+
+    class Config(StreamedConfig):
+        """``rank`` of the shared LoRA, ``task_rank`` of the tasks', ``scale`` s, and what is trained beside.
+
+        ``reduction`` is the linear map of patch merging: ``lora`` freezes it and gives it shared LoRA (MTLoRA+).
+        """
+
+        rank: Positive = 16
+        task_rank: Positive = 4
+        scale: Annotated[float, Field(gt=0)] = 4.0
+        train_patch_embed: bool = True
+        train_norms: bool = True
+        train_tables: bool = True
+        reduction: Literal["train", "lora", "frozen"] = "train"
+
+    config: Config
+
+    def adapt(self) -> None:
+        """Unfreeze what is trained beside, put LoRA beside the linear layers, open the streams."""
+        backbone, config = self.backbone, self.config
+        reductions = backbone.reductions()
+        if not reductions and (self.reads_after_merge or config.reduction == "lora"):
+            raise UsageError(
+                f"taps = {config.taps!r}, reduction = {config.reduction!r}: the {backbone.family} family merges no "
+                "patches.\nType: --set method.taps=before-merge --set method.reduction=train"
+            )
+        self.beside: dict[str, int] = {}
+        for name, part in self.trained_beside().items():
+            self.beside[name] = sum(parameter.requires_grad_(True).numel() for parameter in part)
+        low_rank = reductions if config.reduction == "lora" else ()
+        self.merging = sum(operation.module.in_features + operation.module.out_features for operation in low_rank)
+        for operation in low_rank:
+            backbone.replace(operation, LoRALinear(operation.module, config.rank, config.scale))
+        self.hidden = open_streams(backbone, self.tasks, config.rank, config.task_rank, config.scale)
+        self.identity_at_start = not self.reads_after_merge
+        unread = f"{backbone.blocks[-1].path}.block.mlp.fc2.shared"
+        self.gradient_exempt = {unread: "the shared output of the trunk's last block, which nothing reads"}
+
+    def trained_beside(self) -> dict[str, list[nn.Parameter]]:
+        """Return, by name, the parameters of the trunk that are trained beside the LoRA."""
+        backbone, config = self.backbone, self.config
+        stem = [m for part in backbone.stem_modules() for m in part.modules() if isinstance(m, nn.Conv2d)]
+        attentions = [site.module for site in backbone.sites("attn") if hasattr(site.module, TABLE)]
+        parts = {
+            "patch_embed": (config.train_patch_embed, [p for conv in stem for p in conv.parameters()]),
+            "norms": (config.train_norms, [p for norm in backbone.norms() for p in norm.parameters()]),
+            "tables": (config.train_tables, [getattr(attention, TABLE) for attention in attentions]),
+            "reductions": (config.reduction == "train", [o.module.weight for o in backbone.reductions()]),
+        }
+        return {name: part for name, (chosen, part) in parts.items() if chosen and part}
+
+    def expected_parameters(self) -> Counts:
+        """A pair has r (inputs + outputs): 4C on qkv, 2C on proj, C + H on each of fc1 and fc2, H the MLP's width."""
+        shared = " + ".join(["r*(8*sum_C + 2*sum_H + merging)", *self.beside])
+        sums = {"sum_C": sum(self.widths), "sum_H": sum(self.hidden), "merging": self.merging}
+        last = [block.is_last_in_stage for block in self.backbone.blocks]
+        ends = {"sum_C": sum(compress(self.widths, last)), "sum_H": sum(compress(self.hidden, last))}
+        return Counts(
+            shared=closed(shared, r=self.config.rank, **sums, **self.beside),
+            per_task=closed("T*q*(4*sum_C + 2*sum_H)", T=len(self.tasks), q=self.config.task_rank, **ends),
+        )
