@@ -108,8 +108,11 @@ class AtOutput(PerTask):
         return self.beta
 
     def add(self, total: Tensor, adapter: TappedAdapter, tap: Tensor) -> Tensor:
-        """Add the other part of k_t to [T or 1, B, ..., C]."""
-        return torch.addcmul(total, spread(self.gain(), tap), tap)
+        """Add the other part of k_t to [T or 1, B, ..., C]; of several tasks, in place where the shape allows."""
+        gain = spread(self.gain(), tap)
+        if len(gain) > 1 and total.shape == (len(gain), *tap.shape[1:]):
+            return total.addcmul_(gain, tap)  # writing new memory would cost twice as much as the arithmetic
+        return torch.addcmul(total, gain, tap)
 
     def forward(self, adapter: TappedAdapter, tap: Tensor) -> Tensor:
         """Return k_t, [T, B, ..., C]."""
