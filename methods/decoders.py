@@ -1,6 +1,7 @@
 """Decoders only: the backbone stays frozen and nothing is added to it. The floor of every comparison.
 
-Paper: none; a standard control ("linear probing" of dense prediction).
+Paper: none of its own; dense prediction's form of linear probing, Alain and Bengio, 2016,
+https://arxiv.org/abs/1610.01644.
 Differs from the paper: nothing.
 """
 
@@ -12,7 +13,7 @@ from petl_bench.registry import METHODS
 class Decoders(Method):
     """A frozen backbone whose one pyramid all decoders read."""
 
-    paper = ""
+    paper = "https://arxiv.org/abs/1610.01644"
     executions = ("shared",)
     scopes = ("shared",)
 

@@ -1,6 +1,6 @@
 """Multi-task full fine-tuning: one backbone, trained as a whole by all tasks.
 
-Paper: none; the standard multi-task baseline.
+Paper: none of its own; hard parameter sharing, Caruana, 1997, https://doi.org/10.1023/A:1007379606734.
 Differs from the paper: nothing.
 """
 
@@ -12,7 +12,7 @@ from petl_bench.registry import METHODS
 class Full(Method):
     """One trained backbone whose pyramid all decoders read."""
 
-    paper = ""
+    paper = "https://doi.org/10.1023/A:1007379606734"
     executions = ("shared",)
     scopes = ("shared",)
 

@@ -1,6 +1,6 @@
 """Single-task full fine-tuning: one backbone per task. The reference of delta_m.
 
-Paper: none; the standard baseline.
+Paper: none of its own; the reference of delta_m since Maninis et al., 2019, https://arxiv.org/abs/1904.08918.
 Differs from the paper: the T trainings share one run and its image batches; they share no parameter, and gradients are
 clipped per task, so the numbers are those of T separate runs.
 """
@@ -19,7 +19,7 @@ from petl_bench.registry import METHODS
 class Single(Method):
     """T trained backbones; decoder t reads the pyramid of backbone t."""
 
-    paper = ""
+    paper = "https://arxiv.org/abs/1904.08918"
     executions = ("replicated",)
     scopes = ("per-task",)
 

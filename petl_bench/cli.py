@@ -128,23 +128,80 @@ def report_command(
         raise typer.Exit(1)
 
 
+class By(StrEnum):
+    """What parameters are grouped by."""
+
+    MODULE = "module"
+
+
 @app.command("params")
 def params_command(
     method: Annotated[str, typer.Option(help="A method, or all.")] = "all",
     backbone: BackboneOption = None,
     dataset: DatasetOption = None,
-    tasks: TasksOption = None,
+    tasks: Annotated[
+        str | None, typer.Option("--tasks", help="The first N tasks, names, or channels: semseg:21,normals:3.")
+    ] = None,
     decoder: DecoderOption = None,
     set_: SetOption = None,
+    by: Annotated[By | None, typer.Option("--by", help="Where the parameters are, module by module.")] = None,
+    explain: Annotated[bool, typer.Option("--explain", help="The closed form, its numbers, and the modules.")] = False,
+    check: Annotated[
+        Path | None, typer.Option("--check", help="Compare all default counts with a file; exit 1 if one moved.")
+    ] = None,
+    write: Annotated[Path | None, typer.Option("--write", help="Write all default counts into a file.")] = None,
     format_: FormatOption = Format.TABLE,
 ) -> None:
     """Count trained parameters from the modules, on the meta device: nothing is computed."""
-    from petl_bench import plugins
-    from petl_bench.measure.table import parameter_row
+    asked = _settings(None, backbone, dataset, decoder, tasks, set_)
+    given = {"--by": by, "--explain": explain or None, "--check": check, "--write": write}
+    views = [flag for flag, value in given.items() if value is not None]
+    if len(views) > 1:
+        raise UsageError(f"{' and '.join(views)} are different questions: give one of them at a time.")
+    if check is not None or write is not None:
+        _guard_counts(check, write, method, asked)
+        return
+    from petl_bench.measure import table
 
-    names = list(plugins.listings("methods")) if method == "all" else [method]
-    rows = [parameter_row(_settings(name, backbone, dataset, decoder, tasks, set_), list(set_ or [])) for name in names]
-    _print_rows(rows, format_, f"trained parameters, {rows[0]['backbone']}, {rows[0]['tasks']} tasks")
+    names, left_out = table.methods_on(method, asked)
+    if left_out:
+        typer.echo(f"not defined on this backbone: {', '.join(left_out)}", err=True)
+    view = table.module_table if by else table.formula_table if explain else table.count_table
+    rows, title = view([merge(asked, {"method": {"name": name}}) for name in names], list(set_ or []))
+    shown = [table.shown(row) for row in rows] if format_ is Format.TABLE and not views else rows
+    _print_rows(shown, format_, title)
+    if any(row.get("verdict") == table.UNEQUAL for row in rows):
+        raise typer.Exit(1)
+
+
+def _guard_counts(check: Path | None, write: Path | None, method: str, asked: dict[str, Any]) -> None:
+    """Write the counts of the guard, or compare them and exit 1 if one moved."""
+    if asked or (write is not None and method != "all"):
+        raise UsageError(
+            "--check and --write count the default settings of every method on fixed backbones: give no other flag "
+            "(but --check FILE --method NAME, to look at one).\nType: petl-bench params --check FILE"
+        )
+    from petl_bench.measure.golden import check_golden, update_golden
+
+    if write is not None:
+        typer.echo(update_golden(write))
+    elif check is not None:
+        same, message = check_golden(check, method)
+        typer.echo(message)
+        if not same:
+            raise typer.Exit(1)
+
+
+@app.command("claims")
+def claims_command(format_: FormatOption = Format.TABLE) -> None:
+    """Count the published figures again, and say which of them our code reproduces."""
+    from petl_bench.measure.claims import judge_all, read_claims, shown, tried_lines
+
+    rows = judge_all(read_claims(_experiments_folder() / "published"))
+    _print_rows(rows if format_ is Format.JSON else [shown(row) for row in rows], format_, "published parameter counts")
+    if format_ is Format.TABLE:
+        for line in tried_lines(rows):
+            typer.echo(line)
 
 
 KINDS = ("methods", "backbones", "datasets", "tasks", "decoders", "experiments")
@@ -163,6 +220,41 @@ def list_command(
             "kind of thing to list", kind, KINDS, command=f"petl-bench list {nearest(kind, KINDS) or 'methods'}"
         )
     _print_rows(rows_of(kind, _experiments_folder()), format_, kind)
+
+
+@app.command("check")
+def check_command(
+    method: Annotated[str, typer.Argument(help="A method, MODULE:CLASS of your own, or all.")],
+    family: Annotated[
+        str | None, typer.Option("--backbone", help="swin or vit [default: all it is defined on].")
+    ] = None,
+    set_: SetOption = None,
+    slow: Annotated[bool, typer.Option("--slow", help="Also two processes and the compiler: minutes.")] = False,
+    format_: FormatOption = Format.TABLE,
+) -> None:
+    """Check what every method promises, on small networks; exit 1 if a promise is broken."""
+    asked = _settings(None, None, None, None, None, set_)
+    settings = asked.pop("method", {})
+    if asked or not isinstance(settings, dict):
+        raise UsageError("--set: only settings of the method are taken.\nType: --set method.rho=8")
+    from petl_bench.testing.command import check
+
+    if not check(method, family, settings, slow=slow, form=format_.value):
+        raise typer.Exit(1)
+
+
+@app.command("new")
+def new_command(
+    kind: Annotated[str, typer.Argument(help="method")],
+    name: Annotated[str, typer.Argument(help="Its name: my-method.")],
+    out: Annotated[Path | None, typer.Option(help="Folder of both files [default: the checkout's, or here].")] = None,
+) -> None:
+    """Write a method that works and its test, to start from."""
+    from petl_bench.scaffold import new_method
+
+    if kind != "method":
+        raise unknown_name("kind of thing to begin", kind, ["method"], command=f"petl-bench new method {name}")
+    typer.echo(new_method(name, out))
 
 
 @app.command("pretrain")

@@ -12,9 +12,10 @@ def nearest(got: str, allowed: Iterable[str]) -> str | None:
     """Return the name in ``allowed`` that is spelt most like ``got``, or None if none is close."""
     names = list(allowed)
     by_lower = {name.lower(): name for name in names}
-    close = difflib.get_close_matches(got.lower(), by_lower, n=1, cutoff=0.5)
+    close = difflib.get_close_matches(got.lower(), by_lower, n=3, cutoff=0.5)
     if close:
-        return by_lower[close[0]]
+        swapped = [name for name in close if sorted(name) == sorted(got.lower())]
+        return by_lower[[*swapped, *close][0]]
     starts = [name for name in names if got and name.lower().startswith(got.lower())]
     return starts[0] if starts else None
 

@@ -54,6 +54,10 @@ class Ledger(Entry):
         generator: Trained parameters of hyper-networks.
         decoder: Trained parameters of the decoders.
         stored_bytes: Bytes of everything trained.
+        frozen: Parameters of the method and its backbone that are not trained.
+        effective: Trained parameters of the method whose gradient is not zero or rounding noise by definition.
+        after_merge: Parameters left beside plain backbones once the method is merged into them; all of the method's
+            where it has no plain form. Like the two above, None in records older than the column.
     """
 
     backbone: int
@@ -62,6 +66,9 @@ class Ledger(Entry):
     generator: int = 0
     decoder: int = 0
     stored_bytes: int = 0
+    frozen: int | None = None
+    effective: int | None = None
+    after_merge: int | None = None
 
     @property
     def method(self) -> int:

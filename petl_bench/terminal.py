@@ -10,6 +10,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+NAME = 20  # characters of a name, which is kept on one line
+
 
 def print_rows(rows: Sequence[Mapping[str, Any]], form: str, title: str) -> None:
     """Print rows that share their keys as ``table``, ``json`` or ``csv``."""
@@ -31,7 +33,12 @@ def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]
     table = Table(title=title, title_justify="left", header_style="bold")
     for number, name in enumerate(header):
         numeric = all(_is_number(row[number]) for row in rows) and bool(rows)
-        table.add_column(name.replace("_", " "), justify="right" if numeric else "left", overflow="fold")
+        table.add_column(
+            name.replace("_", " "),
+            justify="right" if numeric else "left",
+            overflow="fold",
+            no_wrap=number == 0 and all(len(row[0]) <= NAME for row in rows),
+        )
     for row in rows:
         table.add_row(*row)
     width = None if sys.stdout.isatty() else 160

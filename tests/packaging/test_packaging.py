@@ -162,9 +162,9 @@ def test_the_wheel_holds_two_packages_with_their_data_and_no_tests(wheel: Path) 
     tops = {PurePosixPath(name).parts[0] for name in names}
     assert {top for top in tops if not top.endswith(".dist-info")} == {"petl_bench", "methods"}
     assert not {*DATA, "methods/vmt.py"} - names
-    experiments = {path.name for path in (ROOT / "experiments").glob("*.toml")}
-    assert experiments
-    assert {PurePosixPath(n).name for n in names if n.startswith("petl_bench/experiments/")} >= experiments
+    experiments = {path.relative_to(ROOT).as_posix() for path in (ROOT / "experiments").rglob("*.toml")}
+    assert {"experiments/main.toml", "experiments/published/vmt.toml"} <= experiments
+    assert not {f"petl_bench/{path}" for path in experiments} - names
     odd = [name for name in names if "tests" in PurePosixPath(name).parts or name.endswith(".pyc")]
     assert not odd
 
@@ -194,6 +194,11 @@ def test_an_installation_lists_its_methods_and_experiments(installed: Installed)
 
 def test_an_installation_tells_its_version(installed: Installed, wheel: Path) -> None:
     assert installed.type("--version").strip() == wheel.name.split("-")[1]
+
+
+def test_an_installation_begins_a_new_method(installed: Installed) -> None:
+    assert "petl-bench check low_branch:LowBranch" in installed.type("new", "method", "low-branch")
+    assert {"low_branch.py", "test_low_branch.py"} <= {path.name for path in installed.folder.iterdir()}
 
 
 def test_an_installation_resolves_the_main_job(installed: Installed) -> None:

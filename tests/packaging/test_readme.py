@@ -30,9 +30,10 @@ def test_the_two_commands_are_one_line_each(marker: str) -> None:
 
 
 @pytest.mark.parametrize("command", typed_commands())
-def test_every_command_is_understood(command: str) -> None:
+def test_every_command_is_understood(command: str, tmp_path: Path) -> None:
     arguments = shlex.split(command)[1:]
-    ending = ["--help"] if arguments[0] == "report" else ["--dry-run"] if arguments[0] == "run" else []
+    endings = {"report": ["--help"], "run": ["--dry-run"], "new": ["--out", str(tmp_path)]}
+    ending = endings.get(arguments[0], [])
     done = subprocess.run(
         [sys.executable, "-m", "petl_bench", *arguments, *ending], capture_output=True, text=True, cwd=ROOT, check=False
     )

@@ -17,8 +17,14 @@ FLAGS = {
         "--out", "--force", "--dry-run",
     },
     "report": {"--out", "--strict"},
-    "params": {"--method", "--backbone", "--dataset", "--tasks", "--decoder", "--set", "--format"},
+    "params": {
+        "--method", "--backbone", "--dataset", "--tasks", "--decoder", "--set", "--format", "--by", "--explain",
+        "--check", "--write",
+    },
+    "claims": {"--format"},
     "list": {"--format"},
+    "check": {"--backbone", "--set", "--slow", "--format"},
+    "new": {"--out"},
     "pretrain": {"--resume"},
 }  # fmt: skip
 
@@ -58,7 +64,12 @@ def call(*arguments: str) -> int:
         (["run", "mian"], ["Unknown experiment 'mian'", "Did you mean 'main'?"]),
         (["run", "nowhere.toml"], ["cannot be read"]),
         (["params", "--method", "vmt", "--tasks", "0"], ["one task or more"]),
+        (["params", "--method", "vmt", "--tasks", "semseg:21,normals"], ["'normals' is not NAME:CHANNELS"]),
+        (["params", "--method", "vmt", "--explain", "--by", "module"], ["--by and --explain", "one of them at a time"]),
         (["list", "method"], ["Did you mean 'methods'?"]),
+        (["check", "vtm"], ["Did you mean 'vmt'?", "petl-bench list methods"]),
+        (["new", "methods", "mine"], ["Did you mean 'method'?", "petl-bench new method mine"]),
+        (["new", "method", "My_Method"], ["lower-case", "petl-bench new method my-method"]),
     ],
     ids=lambda value: "-".join(value)[:40] if isinstance(value, list) else None,
 )
@@ -107,6 +118,7 @@ def test_params_in_three_formats(capsys) -> None:
     fields = {"method", "backbone", "tasks", "execution", "overrides", "method_parameters", "decoder_parameters"}
     assert fields | {"trainable_parameters", "synthetic_tasks"} <= set(rows["vmt"])
     assert rows["single"]["execution"] == "replicated"
+    arguments[2] = "vmt"
     assert call(*arguments, "--format", "csv") == 0
     assert "1127952" in capsys.readouterr().out
     assert call(*arguments) == 0

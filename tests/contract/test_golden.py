@@ -1,0 +1,149 @@
+"""The guard: the counts of every method are those of the committed file, and a change is named.
+
+A deliberate change: ``petl-bench params --write tests/golden/parameters.json``, and a line under "Results affected".
+"""
+
+import copy
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from petl_bench import plugins
+from petl_bench.cli import main
+from petl_bench.errors import UsageError
+from petl_bench.measure.golden import IMAGE_SIZES, TASKS, check_golden, differences, read_golden, write_golden
+
+ROOT = Path(__file__).resolve().parents[2]
+GOLDEN = ROOT / "tests" / "golden" / "parameters.json"
+
+
+def call(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as left:
+        main(list(arguments))
+    return int(left.value.code or 0)
+
+
+def test_no_count_has_moved() -> None:
+    same, told = check_golden(GOLDEN, "all")
+    assert same, told
+    assert len(told.splitlines()) == 1
+
+
+def test_the_file_holds_every_method_backbone_size_and_number_of_tasks() -> None:
+    golden = read_golden(GOLDEN)
+    assert list(golden) == list(plugins.listings("methods"))
+    for method, backbones in golden.items():
+        assert list(backbones) == list(IMAGE_SIZES), method
+        for backbone, sizes in backbones.items():
+            if sizes is not None:
+                assert {size: list(cells) for size, cells in sizes.items()} == {
+                    str(size): [str(tasks) for tasks in TASKS] for size in IMAGE_SIZES[backbone]
+                }
+    undefined = {(method, backbone) for method, row in golden.items() for backbone, cell in row.items() if cell is None}
+    assert undefined == {("relative-bias", "vit_small_patch16_224"), ("relative-bias", "vit_base_patch16_224")}
+
+
+def test_the_file_has_one_line_for_a_method_and_a_backbone(tmp_path: Path) -> None:
+    golden = read_golden(GOLDEN)
+    write_golden(tmp_path / "again.json", golden)
+    assert (tmp_path / "again.json").read_bytes() == GOLDEN.read_bytes()
+    lines = [line for line in GOLDEN.read_text(encoding="utf-8").splitlines() if line.startswith(" ")]
+    assert len(lines) == len(golden) * len(IMAGE_SIZES)
+
+
+def test_a_difference_names_method_backbone_size_tasks_and_owner() -> None:
+    old = read_golden(GOLDEN)
+    new = copy.deepcopy(old)
+    assert differences(old, new) == []
+    cell = new["vmt"]["embedded"]["96"]["4"]  # pyright: ignore[reportOptionalSubscript]
+    cell["shared"] = int(cell["shared"]) + 1
+    cell["execution"] = "forked"
+    del new["lora"]
+    new["another"] = new["full"]
+    new["single"]["vit_base_patch16_224"] = None
+    told = differences(old, new)
+    assert told[:2] == [
+        "lora: in the file, but there is no such method now",
+        "another: a method that is not in the file",
+    ]
+    assert "vmt on embedded, 96 px, T = 4: execution tapped -> forked, shared 123,976 -> 123,977" in told
+    undefined = [line for line in told if line.startswith("single on vit_base_patch16_224, 224 px, T = 1: ")]
+    assert undefined == [
+        "single on vit_base_patch16_224, 224 px, T = 1: execution replicated -> none, shared 0 -> none, "
+        "per_task 85,797,120 -> none, generator 0 -> none"
+    ]
+    assert len(told) == 2 + 1 + len(TASKS) * 2
+
+
+def test_the_command_says_equal_in_one_line_and_a_moved_count_with_exit_1(tmp_path: Path, capsys) -> None:
+    assert call("params", "--check", str(GOLDEN), "--method", "decoders") == 0
+    assert len(capsys.readouterr().out.splitlines()) == 1
+    golden = read_golden(GOLDEN)
+    golden["decoders"]["embedded"]["64"]["16"]["generator"] = 5  # pyright: ignore[reportOptionalSubscript]
+    altered = tmp_path / "altered.json"
+    write_golden(altered, golden)
+    assert call("params", "--check", str(altered), "--method", "decoders") == 1
+    out = capsys.readouterr().out
+    assert "decoders on embedded, 64 px, T = 16: generator 5 -> 0" in out
+    assert f"petl-bench params --write {altered}" in out
+    assert "CHANGELOG" in out
+
+
+def test_a_changed_default_is_named_with_exit_1(tmp_path: Path) -> None:
+    """In a copy of the methods, where LoRA has rank 8 by default."""
+    shutil.copytree(ROOT / "methods", tmp_path / "methods", ignore=shutil.ignore_patterns("__pycache__"))
+    lora = tmp_path / "methods" / "lora.py"
+    text = lora.read_text(encoding="utf-8")
+    assert text.count("rank: Positive = 4") == 1
+    lora.write_text(text.replace("rank: Positive = 4", "rank: Positive = 8"), encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-m", "petl_bench", "params", "--check", str(GOLDEN), "--method", "lora"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        cwd=tmp_path,
+        check=False,
+    )
+    assert done.returncode == 1, done.stderr
+    widths = [32] + [64] * 2 + [128] * 6 + [256] * 2
+    old, new = (4 * (4 * rank + 2) * sum(widths) for rank in (4, 8))
+    assert f"lora on embedded, 64 px, T = 4: per_task {old:,} -> {new:,}" in done.stdout
+    assert "30 differences" in done.stdout
+
+
+@pytest.mark.parametrize("content", [None, "{", "[1, 2]", '{"vmt": 3}', '{"vmt": {"embedded": {"64": 5}}}'])
+def test_a_file_that_holds_no_counts_is_refused(tmp_path: Path, content: str | None) -> None:
+    path = tmp_path / "counts.json"
+    if content is not None:
+        path.write_text(content, encoding="utf-8")
+    with pytest.raises(UsageError, match="--check"):
+        check_golden(path, "decoders")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--check", str(GOLDEN), "--tasks", "4"],
+        ["--check", str(GOLDEN), "--write", str(GOLDEN)],
+        ["--write", str(GOLDEN), "--method", "lora"],
+        ["--write", str(GOLDEN), "--set", "method.rank=8"],
+        ["--check", str(GOLDEN), "--explain"],
+        ["--check", str(GOLDEN), "--method", "loar"],
+    ],
+    ids=" ".join,
+)
+def test_flags_that_do_not_go_together_are_a_mistake(arguments: list[str], capsys) -> None:
+    before = GOLDEN.read_bytes()
+    assert call("params", *arguments) == 2
+    assert "Traceback" not in capsys.readouterr().err
+    assert GOLDEN.read_bytes() == before
+
+
+def test_what_is_written_into_a_folder_that_is_missing_is_a_mistake(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="cannot be written"):
+        write_golden(tmp_path / "nowhere" / "counts.json", json.loads(GOLDEN.read_text(encoding="utf-8")))
