@@ -12,8 +12,23 @@ from typing import Annotated, Any
 import typer
 
 from petl_bench import __version__
-from petl_bench.config import assign, merge, parse_value
+from petl_bench.config import merge
+from petl_bench.cost_commands import scaling_command
 from petl_bench.errors import UsageError, nearest, unknown_name
+from petl_bench.options import (
+    BackboneOption,
+    DatasetOption,
+    DecoderOption,
+    Format,
+    FormatOption,
+    MethodOption,
+    SetOption,
+    TasksOption,
+    experiment_path,
+    experiments_folder,
+    print_as,
+    settings_of,
+)
 
 _STARTED = time.perf_counter()
 
@@ -25,25 +40,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-
-
-class Format(StrEnum):
-    """How rows are printed."""
-
-    TABLE = "table"
-    JSON = "json"
-    CSV = "csv"
-
-
-MethodOption = Annotated[str | None, typer.Option("--method", help="A name of `petl-bench list methods`.")]
-TasksOption = Annotated[str | None, typer.Option("--tasks", help="The first N tasks, or names: semseg,normals.")]
-BackboneOption = Annotated[str | None, typer.Option("--backbone", help="`embedded` or a timm name.")]
-DatasetOption = Annotated[str | None, typer.Option("--dataset", help="A name of `petl-bench list datasets`.")]
-DecoderOption = Annotated[str | None, typer.Option("--decoder", help="A name of `petl-bench list decoders`.")]
-SetOption = Annotated[
-    list[str] | None, typer.Option("--set", help="Any setting: --set method.rho=8", metavar="KEY=VALUE")
-]
-FormatOption = Annotated[Format, typer.Option("--format", help="How rows are printed.")]
 
 
 @app.callback(invoke_without_command=True)
@@ -72,7 +68,7 @@ def run_command(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the resolved config and stop.")] = False,
 ) -> None:
     """Train and evaluate one method, or all the runs of an experiment."""
-    asked = _settings(method, backbone, dataset, decoder, tasks, set_)
+    asked = settings_of(method, backbone, dataset, decoder, tasks, set_)
     asked = merge(asked, {k: v for k, v in {"budget": budget, "seed": seed}.items() if v is not None})
     asked = merge({"runtime": {"device": device}}, asked)
     from petl_bench import plan, plugins
@@ -87,7 +83,7 @@ def run_command(
     if experiment is None:
         settings: tuple[dict[str, Any], ...] = (asked,)
     else:
-        settings = plan.expand(plan.read_experiment(_experiment_path(experiment)), asked)
+        settings = plan.expand(plan.read_experiment(experiment_path(experiment)), asked)
     configs = [plan.plan(one, plugins.vocabulary) for one in settings]
     if dry_run:
         for config in configs:
@@ -113,7 +109,7 @@ def report_command(
 
     folders = runs or [Path("runs")]
     store = folders[0].parent if (folders[0] / RECORD).is_file() else folders[0]
-    roles = plan.read_experiment(_experiment_path("main")).report
+    roles = plan.read_experiment(experiment_path("main")).report
     done = report(folders, out or store / "report", roles)
     for group in done.groups:
         print_table(group.title, group.header, group.rows)
@@ -153,7 +149,7 @@ def params_command(
     format_: FormatOption = Format.TABLE,
 ) -> None:
     """Count trained parameters from the modules, on the meta device: nothing is computed."""
-    asked = _settings(None, backbone, dataset, decoder, tasks, set_)
+    asked = settings_of(None, backbone, dataset, decoder, tasks, set_)
     given = {"--by": by, "--explain": explain or None, "--check": check, "--write": write}
     views = [flag for flag, value in given.items() if value is not None]
     if len(views) > 1:
@@ -169,7 +165,7 @@ def params_command(
     view = table.module_table if by else table.formula_table if explain else table.count_table
     rows, title = view([merge(asked, {"method": {"name": name}}) for name in names], list(set_ or []))
     shown = [table.shown(row) for row in rows] if format_ is Format.TABLE and not views else rows
-    _print_rows(shown, format_, title)
+    print_as(shown, format_, title)
     if any(row.get("verdict") == table.UNEQUAL for row in rows):
         raise typer.Exit(1)
 
@@ -197,11 +193,14 @@ def claims_command(format_: FormatOption = Format.TABLE) -> None:
     """Count the published figures again, and say which of them our code reproduces."""
     from petl_bench.measure.claims import judge_all, read_claims, shown, tried_lines
 
-    rows = judge_all(read_claims(_experiments_folder() / "published"))
-    _print_rows(rows if format_ is Format.JSON else [shown(row) for row in rows], format_, "published parameter counts")
+    rows = judge_all(read_claims(experiments_folder() / "published"))
+    print_as(rows if format_ is Format.JSON else [shown(row) for row in rows], format_, "published parameter counts")
     if format_ is Format.TABLE:
         for line in tried_lines(rows):
             typer.echo(line)
+
+
+app.command("scaling")(scaling_command)
 
 
 KINDS = ("methods", "backbones", "datasets", "tasks", "decoders", "experiments")
@@ -219,7 +218,7 @@ def list_command(
         raise unknown_name(
             "kind of thing to list", kind, KINDS, command=f"petl-bench list {nearest(kind, KINDS) or 'methods'}"
         )
-    _print_rows(rows_of(kind, _experiments_folder()), format_, kind)
+    print_as(rows_of(kind, experiments_folder()), format_, kind)
 
 
 @app.command("check")
@@ -233,7 +232,7 @@ def check_command(
     format_: FormatOption = Format.TABLE,
 ) -> None:
     """Check what every method promises, on small networks; exit 1 if a promise is broken."""
-    asked = _settings(None, None, None, None, None, set_)
+    asked = settings_of(None, None, None, None, None, set_)
     settings = asked.pop("method", {})
     if asked or not isinstance(settings, dict):
         raise UsageError("--set: only settings of the method are taken.\nType: --set method.rho=8")
@@ -265,52 +264,6 @@ def pretrain_command(
     from petl_bench.engine.session import pretrain_embedded
 
     typer.echo(pretrain_embedded(resume=resume))
-
-
-def _settings(
-    method: str | None,
-    backbone: str | None,
-    dataset: str | None,
-    decoder: str | None,
-    tasks: str | None,
-    set_: list[str] | None,
-) -> dict[str, Any]:
-    """Turn flags into sections of settings; ``--set`` has the last word."""
-    asked: dict[str, Any] = {}
-    named = {"method": method, "backbone": backbone, "dataset": dataset, "decoder": decoder}
-    for section, name in named.items():
-        if name is not None:
-            asked[section] = {"name": name}
-    if tasks is not None:
-        asked["tasks"] = tasks
-    for text in set_ or []:
-        key, equals, value = text.partition("=")
-        if not equals or not key.strip():
-            raise UsageError(f"--set {text!r}: KEY=VALUE is expected.\nType: --set method.rho=8")
-        assign(asked, key.strip(), parse_value(value.strip()))
-    return asked
-
-
-def _experiments_folder() -> Path:
-    """Return the experiments shipped with the package: inside a wheel, beside the package in a checkout."""
-    package = Path(__file__).parent
-    inside = package / "experiments"
-    return inside if inside.is_dir() else package.parent / "experiments"
-
-
-def _experiment_path(name: str) -> Path:
-    if name.endswith(".toml"):
-        return Path(name)
-    known = {path.stem: path for path in _experiments_folder().glob("*.toml")}
-    if name not in known:
-        raise unknown_name("experiment", name, known, command="petl-bench list experiments")
-    return known[name]
-
-
-def _print_rows(rows: list[dict[str, Any]], format_: Format, title: str) -> None:
-    from petl_bench.terminal import print_rows
-
-    print_rows(rows, format_.value, title)
 
 
 def main(arguments: list[str] | None = None) -> None:

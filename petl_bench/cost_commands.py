@@ -1,0 +1,127 @@
+"""The command that measures cost: it parses, calls one function, prints."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import typer
+from rich.console import Console
+
+from petl_bench import plan
+from petl_bench.config import parse_value
+from petl_bench.errors import UsageError, unknown_name
+from petl_bench.options import (
+    BackboneOption,
+    DatasetOption,
+    DecoderOption,
+    Format,
+    FormatOption,
+    SetOption,
+    experiment_path,
+    print_as,
+    settings_of,
+)
+
+PHASES: tuple[Literal["infer", "train"], ...] = ("infer", "train")
+PARTS: tuple[Literal["encoder", "total"], ...] = ("encoder", "total")
+METRICS = ("latency", "macs", "elementwise", "bytes", "memory", "parameters")
+
+Word = TypeVar("Word", bound=str)
+
+
+def scaling_command(
+    method: Annotated[str, typer.Option(help="Names, comma-separated, or all; a setting: lora:scope=shared.")] = "all",
+    tasks: Annotated[str, typer.Option(help="Numbers of tasks.")] = "1,2,4,8,16",
+    backbone: BackboneOption = None,
+    dataset: DatasetOption = None,
+    decoder: DecoderOption = None,
+    phase: Annotated[str, typer.Option(help="infer, train.")] = "infer,train",
+    part: Annotated[str, typer.Option(help="encoder, total.")] = "encoder,total",
+    metric: Annotated[
+        str, typer.Option(help="latency, macs, elementwise, bytes, memory, parameters.")
+    ] = "latency,macs",
+    batch: Annotated[int, typer.Option(min=1, help="Images of a timed pass.")] = 1,
+    rounds: Annotated[int, typer.Option(min=2, help="Rounds of every process, at least.")] = 10,
+    seconds: Annotated[float, typer.Option(min=0, help="Seconds of every process, phase and part, at least.")] = 0.0,
+    processes: Annotated[int, typer.Option(min=1, help="Processes in which each method is timed.")] = 2,
+    threads: Annotated[int | None, typer.Option(min=1, help="Threads of torch [default: its own].")] = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda ...")] = "cpu",
+    set_: SetOption = None,
+    out: Annotated[Path, typer.Option(help="Where the record, the table and the figure go.")] = Path("runs/scaling"),
+    format_: FormatOption = Format.TABLE,
+) -> None:
+    """Measure cost against the number of tasks, and say whether it is constant."""
+    asked = settings_of(None, backbone, dataset, decoder, None, set_)
+    metrics = chosen("metric", metric, METRICS)
+    roles = plan.read_experiment(experiment_path("main")).report
+    controls = {"floor": roles.floor[0], "ceiling": roles.reference} if "latency" in metrics else {}
+    methods = {label: method_section(label) for label in dict.fromkeys([*controls.values(), *_labels(method, asked)])}
+    phases, parts = chosen("phase", phase, PHASES), chosen("part", part, PARTS)
+    numbers = _numbers(tasks)
+    from petl_bench.engine.progress import bar
+    from petl_bench.measure.scale import scale
+    from petl_bench.measure.scaling import Scope
+    from petl_bench.report.scaling import scaling_table, write_scaling
+
+    scope = Scope(asked, numbers, phases, parts, batch, rounds, seconds, threads, device)
+    with bar(Console(stderr=True)) as shown:
+        line = shown.add_task("scaling", total=len(methods) + 1, state="")
+
+        def progress(state: str) -> None:
+            shown.update(line, advance=1 if state else 0, state=state)
+
+        record = scale(scope, methods, metrics, processes=processes, controls=controls, progress=progress)
+    write_scaling(record, out)
+    if format_ is Format.TABLE:
+        print_as(scaling_table(record), format_, f"cost against T, {record.backbone}")
+        for note in [*record.missed, f"record, table and figure: {out}"]:
+            typer.echo(note)
+    else:
+        print_as([row.model_dump(mode="json") for row in record.rows], format_, "scaling")
+    if record.missed or any(row.contradiction for row in record.rows):
+        raise typer.Exit(1)
+
+
+def chosen(flag: str, text: str, allowed: Sequence[Word]) -> tuple[Word, ...]:
+    """Return the words of a comma-separated flag, in the order of ``allowed``.
+
+    Raises:
+        UsageError: One is not allowed.
+    """
+    given = [word.strip() for word in text.split(",")]
+    for word in given:
+        if word not in allowed:
+            raise unknown_name(flag, word, allowed, command=f"petl-bench scaling --{flag} {','.join(allowed)}")
+    return tuple(word for word in allowed if word in given)
+
+
+def method_section(label: str) -> dict[str, Any]:
+    """Return the ``method`` section of ``lora`` or ``lora:scope=shared:rank=8``.
+
+    Raises:
+        UsageError: A setting is not KEY=VALUE.
+    """
+    name, *settings = label.split(":")
+    section: dict[str, Any] = {"name": name}
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        if not equals or not key:
+            raise UsageError(f"--method {label}: NAME:KEY=VALUE is expected.\nType: --method {name}:scope=shared")
+        section[key] = parse_value(value)
+    return section
+
+
+def _labels(text: str, asked: dict[str, Any]) -> list[str]:
+    """Return the methods that were asked for; ``all`` leaves out what is not defined on the backbone."""
+    if text != "all":
+        return [label.strip() for label in text.split(",")]
+    from petl_bench.measure.table import methods_on
+
+    return methods_on("all", asked)[0]
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isascii() and part.isdigit() and int(part) for part in parts) or len(set(parts)) < 2:
+        raise UsageError(f"--tasks {text}: two or more numbers of tasks are expected.\nType: --tasks 1,2,4,8,16")
+    return tuple(sorted({int(part) for part in parts}))

@@ -1,0 +1,91 @@
+"""Time things against each other: warmed up, synchronised, interleaved in one process, every sample kept."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+WARM_UP_CALLS = 2
+RESOLUTION_FACTOR = 100  # a sample must be this many times the clock's step
+
+
+class MeasurementError(RuntimeError):
+    """A measurement that measured nothing, or not what it should."""
+
+
+@dataclass(frozen=True)
+class Rounds:
+    """Samples of several things, one of each a round.
+
+    Attributes:
+        milliseconds: By name, one sample a round; the same place is the same round.
+    """
+
+    milliseconds: Mapping[str, tuple[float, ...]]
+
+    def ratios(self, name: str, reference: str) -> NDArray[np.float64]:
+        """Return the ratio to another thing, round by round."""
+        return np.asarray(self.milliseconds[name]) / np.asarray(self.milliseconds[reference])
+
+
+def interleave(
+    things: Mapping[str, Callable[[], Any]],
+    *,
+    min_rounds: int,
+    min_seconds: float,
+    device: torch.device | None = None,
+    after_round: Callable[[], None] = lambda: None,
+) -> Rounds:
+    """Call every thing once a round, in an order that rotates, until both minima are reached.
+
+    Args:
+        things: By name, what is timed; each is called twice before, untimed.
+        min_rounds: At least so many rounds.
+        min_seconds: At least so long, the untimed calls left out.
+        device: Waited for before and after each sample if it works asynchronously.
+        after_round: Called after every round, for a progress bar.
+
+    Raises:
+        MeasurementError: A sample is too short for the clock, or there was nothing to time.
+    """
+    if not things or min_rounds < 2:
+        raise MeasurementError("At least one thing and two rounds are needed: nothing would be measured.")
+    for call in things.values():
+        for _ in range(WARM_UP_CALLS):
+            call()
+    samples: dict[str, list[float]] = {name: [] for name in things}
+    names, started = list(things), time.perf_counter()
+    while len(samples[names[0]]) < min_rounds or time.perf_counter() - started < min_seconds:
+        for name in names:
+            samples[name].append(_sample(things[name], device))
+        names = [*names[1:], names[0]]
+        after_round()
+    step = 1e3 * time.get_clock_info("perf_counter").resolution
+    for name, held in samples.items():
+        if min(held) < RESOLUTION_FACTOR * step:
+            raise MeasurementError(f"{name} took {min(held):.2e} ms: too short for the clock, so nothing was measured.")
+    return Rounds({name: tuple(held) for name, held in samples.items()})
+
+
+def _sample(call: Callable[[], Any], device: torch.device | None) -> float:
+    _synchronise(device)
+    started = time.perf_counter()
+    call()
+    _synchronise(device)
+    return 1e3 * (time.perf_counter() - started)
+
+
+def _synchronise(device: torch.device | None) -> None:
+    if device is not None and device.type != "cpu":
+        torch.accelerator.synchronize(device)
+
+
+def noise(call: Callable[[], Any], *, min_rounds: int, device: torch.device | None = None) -> float:
+    """Return the machine's noise: the interquartile range of the ratio of a thing to itself, in rounds of two."""
+    rounds = interleave({"a": call, "b": call}, min_rounds=min_rounds, min_seconds=0.0, device=device)
+    low, high = np.quantile(rounds.ratios("a", "b"), [0.25, 0.75])
+    return float(high - low)

@@ -1,0 +1,148 @@
+"""From methods to a record of how their cost grows: count, time, fit, label."""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import torch
+
+from petl_bench.cost import ScalingRecord, ScalingRow, contradiction, controls_missed, exact_fields, timed_fields
+from petl_bench.engine.environment import environment
+from petl_bench.measure.flops import Work
+from petl_bench.measure.latency import noise
+from petl_bench.measure.meta import build_on_meta
+from petl_bench.measure.scaling import (
+    REFERENCE,
+    Counted,
+    Scope,
+    Timed,
+    count_backbone,
+    count_method,
+    plain_pass,
+    time_method,
+)
+
+METRICS = ("latency", "macs", "elementwise", "bytes", "memory", "parameters")
+UNITS = {"macs": "macs", "elementwise": "operations", "bytes": "bytes", "memory": "bytes", "parameters": "parameters"}
+FIELDS = {"macs": "macs", "elementwise": "elementwise_ops", "bytes": "bytes_written"}
+
+
+def scale(
+    scope: Scope,
+    methods: Mapping[str, Mapping[str, Any]],
+    metrics: Sequence[str],
+    *,
+    processes: int,
+    controls: Mapping[str, str],
+    progress: Callable[[str], None],
+) -> ScalingRecord:
+    """Measure methods, the controls first.
+
+    Args:
+        scope: What is measured, for every method alike.
+        methods: The ``method`` section of each, by label.
+        metrics: Of ``METRICS``.
+        processes: How often each method is timed, every time in a process of its own.
+        controls: ``floor`` and ``ceiling``, names of methods.
+        progress: Called with what comes next, and once at the end with nothing.
+    """
+    first = sorted(methods, key=lambda label: methods[label]["name"] not in controls.values())
+    config = build_on_meta({**scope.settings, "method": methods[first[0]], "tasks": 1}).config
+    unit = count_backbone(config)
+    rows: list[ScalingRow] = []
+    samples: dict[str, dict[str, dict[str, tuple[float, ...]]]] = {}
+    batches: dict[str, int] = {}
+    progress("the machine's noise")
+    spread = noise(plain_pass(scope, config), min_rounds=10) if "latency" in metrics else None
+    for label in first:
+        progress(label)
+        counted = {tasks: count_method(scope, methods[label], tasks) for tasks in scope.tasks}
+        held = {"method": methods[label]["name"], "label": label}
+        rows += _counted_rows(scope, held, counted, metrics, unit)
+        if "latency" in metrics:
+            timed = [time_method(scope, methods[label]) for _ in range(processes)]
+            batches[label] = min(one.batch_size for one in timed)
+            samples[label] = _joined(timed)
+            rows += _timed_rows(scope, held, counted, samples[label])
+    missed = controls_missed(rows, controls)
+    if missed:
+        rows = [row.model_copy(update={"verdict": "none"}) if row.metric == "latency" else row for row in rows]
+    progress("")
+    return ScalingRecord(
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        backbone=config.backbone.name,
+        image_size=config.dataset.image_size,
+        decoder=config.decoder.name,
+        batch_sizes=batches,
+        noise=spread,
+        rounds=scope.min_rounds,
+        processes=processes if "latency" in metrics else 0,
+        controls=dict(controls),
+        missed=tuple(missed),
+        environment=environment(torch.device(scope.device), "no"),
+        rows=tuple(rows),
+        samples=samples,
+    )
+
+
+def _counted_rows(
+    scope: Scope,
+    held: Mapping[str, str],
+    counted: Mapping[int, Counted],
+    metrics: Sequence[str],
+    unit: Work,
+) -> list[ScalingRow]:
+    rows: list[ScalingRow] = []
+    for phase in scope.phases:
+        for part in scope.parts:
+            place = {**held, **_facts(counted), "phase": phase, "part": part}
+            for metric in metrics:
+                if metric in FIELDS:
+                    values = [float(getattr(one.work[phase, part], FIELDS[metric])) for one in counted.values()]
+                    base = float(getattr(unit, FIELDS[metric])) if phase == "infer" else values[0]
+                elif metric == "memory" and phase == "train":
+                    values = [float(one.saved_bytes[part]) for one in counted.values()]
+                    base = values[0]
+                elif metric == "parameters" and (phase, part) == (scope.phases[0], scope.parts[0]):
+                    values = [float(one.parameters) for one in counted.values()]
+                    base = float(next(iter(counted.values())).backbone_parameters)
+                else:
+                    continue
+                fields = exact_fields(scope.tasks, values, base)
+                rows.append(ScalingRow.model_validate({**place, **fields, "metric": metric, "unit": UNITS[metric]}))
+    return rows
+
+
+def _timed_rows(
+    scope: Scope, held: Mapping[str, str], counted: Mapping[int, Counted], samples: Mapping[str, Mapping[str, Any]]
+) -> list[ScalingRow]:
+    rows: list[ScalingRow] = []
+    facts = _facts(counted)
+    fewest, most = counted[scope.tasks[0]], counted[scope.tasks[-1]]
+    for phase in scope.phases:
+        for part in scope.parts:
+            added = most.work[phase, part] - fewest.work[phase, part]
+            base = REFERENCE if phase == "infer" else str(scope.tasks[0])
+            exact = float(added.macs + added.elementwise_ops)
+            fields = timed_fields(scope.tasks, samples[f"{phase}/{part}"], base, exact)
+            wrong = contradiction(facts["execution"], fields["verdict"]) if part == "encoder" else None
+            place = {**held, **facts, "phase": phase, "part": part, "metric": "latency", "unit": "ms"}
+            rows.append(ScalingRow.model_validate({**place, **fields, "contradiction": wrong}))
+    return rows
+
+
+def _facts(counted: Mapping[int, Counted]) -> dict[str, Any]:
+    return {
+        "execution": list(counted.values())[-1].execution,
+        "synthetic_tasks": tuple(one.synthetic_tasks for one in counted.values()),
+    }
+
+
+def _joined(timed: Sequence[Timed]) -> dict[str, dict[str, tuple[float, ...]]]:
+    """Put the rounds of several processes one after another."""
+    return {
+        f"{phase}/{part}": {
+            name: tuple(sample for one in timed for sample in one.milliseconds[phase, part][name]) for name in by_name
+        }
+        for (phase, part), by_name in timed[0].milliseconds.items()
+    }

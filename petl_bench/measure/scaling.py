@@ -1,0 +1,187 @@
+"""Measure cost against the number of tasks, method by method.
+
+Every method is timed beside the plain frozen backbone, all numbers of tasks in the same rounds of one process, and that
+again in further processes. What can be counted is counted on the meta device.
+"""
+
+from collections.abc import Callable, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from multiprocessing import get_context
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from petl_bench.backbones.base import Backbone
+from petl_bench.backbones.build import build_backbone
+from petl_bench.config import RunConfig
+from petl_bench.engine.build import build_model
+from petl_bench.measure.flops import Work, tallied
+from petl_bench.measure.latency import interleave
+from petl_bench.measure.memory import saved_for_backward
+from petl_bench.measure.meta import build_on_meta
+from petl_bench.measure.parameters import count
+from petl_bench.measure.workload import Part, Phase, frozen_pass, inference, outputs, training
+from petl_bench.model import MultiTaskModel
+
+REFERENCE = "reference"
+
+Samples = dict[tuple[Phase, Part], dict[str, tuple[float, ...]]]
+
+
+@dataclass(frozen=True)
+class Scope:
+    """What is measured, for every method alike.
+
+    Attributes:
+        settings: Sections as typed: backbone, decoder, dataset and what ``--set`` gave; no method, no tasks.
+        tasks: Numbers of tasks, ascending.
+        phases: ``infer``, ``train``.
+        parts: ``encoder``, ``total``.
+        batch_size: Images of a pass.
+        min_rounds: Rounds of every process.
+        min_seconds: Seconds of every process, for each phase and part.
+        threads: Of torch, or None for its default.
+        device: Where passes are timed.
+    """
+
+    settings: Mapping[str, Any]
+    tasks: tuple[int, ...]
+    phases: tuple[Phase, ...]
+    parts: tuple[Part, ...]
+    batch_size: int
+    min_rounds: int
+    min_seconds: float
+    threads: int | None
+    device: str
+
+
+@dataclass(frozen=True)
+class Timed:
+    """Samples of one method in one process.
+
+    Attributes:
+        batch_size: Images of a pass; half of what was asked, or less, where that did not fit.
+        milliseconds: By phase and part, then by ``reference`` and T: one a round.
+    """
+
+    batch_size: int
+    milliseconds: Samples
+
+
+@dataclass(frozen=True)
+class Counted:
+    """What one number of tasks costs by count.
+
+    Attributes:
+        execution: As the method declares it.
+        synthetic_tasks: How many of the tasks fill up what the dataset lacks.
+        parameters: Trained by the method.
+        backbone_parameters: Of one backbone.
+        work: By phase and part, for one image.
+        saved_bytes: Kept for the backward pass of a training step, by part, for one image.
+    """
+
+    execution: str
+    synthetic_tasks: int
+    parameters: int
+    backbone_parameters: int
+    work: Mapping[tuple[Phase, Part], Work]
+    saved_bytes: Mapping[Part, int]
+
+
+def count_method(scope: Scope, method: Mapping[str, Any], tasks: int) -> Counted:
+    """Count a method with so many tasks on the meta device."""
+    built = build_on_meta({**scope.settings, "method": method, "tasks": tasks})
+    model = built.model.to("meta")
+    size = built.config.dataset.image_size
+    image = torch.empty(1, 3, size, size, device="meta")
+    work: dict[tuple[Phase, Part], Work] = {}
+    saved: dict[Part, int] = {}
+    for part in scope.parts:
+        for phase in scope.phases:
+            work[phase, part] = _work(model, image, phase, part)
+        run = outputs(model.train(), part)
+        saved[part] = saved_for_backward(model, lambda run=run: run(image)).total_bytes
+    return Counted(
+        execution=model.method.execution,
+        synthetic_tasks=built.synthetic_tasks,
+        parameters=count(model).method,
+        backbone_parameters=model.method.backbone.num_parameters,
+        work=work,
+        saved_bytes=saved,
+    )
+
+
+def count_backbone(config: RunConfig) -> Work:
+    """Count one pass of the plain backbone of a run for one image."""
+    with torch.device("meta"):
+        backbone = _backbone(config).to("meta")
+    size = config.dataset.image_size
+    call = frozen_pass(backbone, torch.empty(1, 3, size, size, device="meta"))
+    with tallied() as tally:
+        call()
+    return tally.work
+
+
+def _work(model: MultiTaskModel, image: Tensor, phase: Phase, part: Part) -> Work:
+    call = inference(model, image, part) if phase == "infer" else training(model, image, part)
+    with tallied() as tally:
+        call()
+    return tally.work
+
+
+def time_method(scope: Scope, method: Mapping[str, Any]) -> Timed:
+    """Time a method at every number of tasks beside the plain backbone, in a process of its own.
+
+    A batch that does not fit the device's memory is halved.
+    """
+    with ProcessPoolExecutor(max_workers=1, mp_context=get_context("spawn")) as pool:
+        while True:
+            try:
+                return pool.submit(_time_here, scope, method).result()
+            except torch.OutOfMemoryError:
+                if scope.batch_size == 1:
+                    raise
+                scope = replace(scope, batch_size=scope.batch_size // 2)
+
+
+def _time_here(scope: Scope, method: Mapping[str, Any]) -> Timed:
+    if scope.threads is not None:
+        torch.set_num_threads(scope.threads)
+    device = torch.device(scope.device)
+    models: dict[str, MultiTaskModel] = {}
+    config: RunConfig | None = None
+    for tasks in scope.tasks:
+        built = build_on_meta({**scope.settings, "method": method, "tasks": tasks})
+        config = built.config
+        models[str(tasks)] = build_model(config, built.channels).to(device)
+    assert config is not None, "no numbers of tasks"
+    image = torch.rand(scope.batch_size, 3, config.dataset.image_size, config.dataset.image_size, device=device)
+    reference = frozen_pass(_backbone(config).to(device), image)
+    samples: Samples = {}
+    for phase in scope.phases:
+        step: Callable[[MultiTaskModel, Tensor, Part], Any] = inference if phase == "infer" else training
+        for part in scope.parts:
+            things = {tasks: step(model, image, part) for tasks, model in models.items()}
+            rounds = interleave(
+                {REFERENCE: reference, **things},
+                min_rounds=scope.min_rounds,
+                min_seconds=scope.min_seconds,
+                device=device,
+            )
+            samples[phase, part] = dict(rounds.milliseconds)
+    return Timed(scope.batch_size, samples)
+
+
+def plain_pass(scope: Scope, config: RunConfig) -> Callable[[], Any]:
+    """Return one pass of the plain backbone of a run on random images."""
+    device, size = torch.device(scope.device), config.dataset.image_size
+    return frozen_pass(_backbone(config).to(device), torch.rand(scope.batch_size, 3, size, size, device=device))
+
+
+def _backbone(config: RunConfig) -> Backbone:
+    """Return the plain backbone of a run."""
+    size = config.dataset.image_size
+    return build_backbone(config.backbone.name, weights=config.backbone.weights, image_size=size, seed=config.seed)

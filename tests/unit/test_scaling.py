@@ -1,0 +1,124 @@
+"""From methods to curves and labels, on the embedded backbone; and what goes wrong is caught."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from methods.vmt import VMT
+from petl_bench.cli import main
+from petl_bench.cost import ScalingRecord, contradiction
+from petl_bench.features import Features
+from petl_bench.measure.flops import forward_work
+from petl_bench.measure.scale import scale
+from petl_bench.measure.scaling import Scope, count_method
+from petl_bench.report.scaling import PAGE, read_scaling, write_scaling
+from petl_bench.testing import Subject
+
+TASKS = (1, 2, 4, 8)
+
+
+def scope(**changes: Any) -> Scope:
+    asked: dict[str, Any] = {
+        "settings": {},
+        "tasks": TASKS,
+        "phases": ("infer", "train"),
+        "parts": ("encoder", "total"),
+        "batch_size": 1,
+        "min_rounds": 2,
+        "min_seconds": 0.0,
+        "threads": 1,
+        "device": "cpu",
+    }
+    return Scope(**{**asked, **changes})
+
+
+def counted(*names: str) -> ScalingRecord:
+    methods = {name: {"name": name} for name in names}
+    metrics = ("macs", "elementwise", "bytes", "memory", "parameters")
+    return scale(scope(), methods, metrics, processes=1, controls={}, progress=lambda _: None)
+
+
+def test_counts_tell_constant_from_linear() -> None:
+    record = counted("vmt", "decoders", "single", "lora")
+    label = {
+        (row.method, row.metric): row.verdict for row in record.rows if (row.phase, row.part) == ("infer", "encoder")
+    }
+    assert label["vmt", "macs"] == label["decoders", "macs"] == label["decoders", "elementwise"] == "constant"
+    assert label["single", "macs"] == label["lora", "macs"] == "linear"
+    assert label["vmt", "elementwise"] == "sub-linear"  # a scale and a shift are arithmetic, if not multiply-adds
+    slope = {row.method: row.relative_marginal_cost for row in record.rows if row.metric == "parameters"}
+    assert slope["single"] == pytest.approx(1.0)
+    assert slope["vmt"] < 0.01
+
+
+def test_every_task_brings_a_decoder_to_the_total() -> None:
+    rows = {(row.part, row.phase): row for row in counted("decoders").rows if row.metric == "macs"}
+    assert rows["encoder", "infer"].slope == pytest.approx(0)
+    assert rows["total", "infer"].slope > 0
+
+
+def test_saved_memory_is_counted_for_training_alone() -> None:
+    rows = [row for row in counted("full").rows if row.metric == "memory"]
+    assert {row.phase for row in rows} == {"train"}
+    assert all(value > 1e6 for row in rows for value in row.values)
+
+
+def test_counts_on_meta_are_those_of_real_tensors() -> None:
+    subject = Subject(VMT, VMT.Config(name="vmt"), "swin")
+    method = subject.build().method
+    image = subject.images(1)
+    real = forward_work(lambda x: list(method(x).per_task.values()), image)
+    method.to("meta")
+    assert forward_work(lambda x: list(method(x).per_task.values()), image.to("meta")) == real
+
+
+class ThroughTheTrunk(VMT):
+    """Declares a tap, and runs the trunk once per task."""
+
+    def forward(self, image: torch.Tensor) -> Features:
+        held = [super(ThroughTheTrunk, self).forward(image) for _ in self.tasks]
+        return Features(per_task={task: one.per_task[task] for task, one in zip(self.tasks, held, strict=True)})
+
+
+def test_a_vmt_that_runs_per_task_features_through_the_trunk_is_caught() -> None:
+    def macs(number: int) -> int:
+        subject = Subject(ThroughTheTrunk, VMT.Config(name="vmt"), "swin")
+        method = subject.build(("first", "second", "third")[:number]).method
+        return forward_work(lambda x: list(method(x).per_task.values()), subject.images(1)).macs
+
+    assert macs(3) == 3 * macs(1)
+    assert contradiction("tapped", "linear") is not None
+
+
+@pytest.mark.parametrize("phase", ["infer", "train"])
+def test_forward_and_backward_count_what_a_real_pass_does(phase: str) -> None:
+    """A frozen layer behind an adapter costs twice its forward pass, one that is trained three times."""
+    one = scope(phases=(phase,), parts=("encoder",), tasks=(1,))
+    full = count_method(one, {"name": "full"}, 1).work[phase, "encoder"].macs
+    floor = count_method(one, {"name": "decoders"}, 1).work[phase, "encoder"].macs
+    assert full == floor if phase == "infer" else 2.9 < full / floor <= 3.0
+
+
+def test_the_command_writes_record_page_and_figure(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["scaling", "--method", "vmt", "--tasks", "1,2,4", "--phase", "infer", "--part", "encoder"]
+    arguments += ["--rounds", "3", "--processes", "1", "--threads", "1", "--format", "json", "--out", str(tmp_path)]
+    with pytest.raises(SystemExit):
+        main(arguments)
+    rows = json.loads(capsys.readouterr().out)
+    fields = {"method", "metric", "phase", "part", "execution", "tasks", "values", "intercept", "slope", "interval"}
+    fields |= {"relative_marginal_cost", "cost_ratio", "doubling_tasks", "verdict", "synthetic_tasks"}
+    assert all(fields <= row.keys() for row in rows)
+    assert [row["method"] for row in rows if row["metric"] == "latency"] == ["decoders", "single", "vmt"]
+    record = read_scaling(tmp_path / "scaling.json")
+    assert record is not None
+    assert {"reference", "1", "2", "4"} == set(record.samples["vmt"]["infer/encoder"])
+    assert {path.name for path in tmp_path.iterdir()} == {"README.md", "scaling.json", "scaling.png"}
+
+
+def test_missed_controls_take_every_label_from_times(tmp_path: Path) -> None:
+    record = counted("decoders").model_copy(update={"missed": ("decoders (infer) should cost nothing per task",)})
+    write_scaling(record, tmp_path)
+    assert "The controls missed" in (tmp_path / PAGE).read_text(encoding="utf-8")
