@@ -1,7 +1,7 @@
 """Small real networks to check a method on, and what is done to them."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 
 import torch
 from timm.models.swin_transformer import SwinTransformer
@@ -22,22 +22,43 @@ TASKS = ("first", "second", "third")
 CHANNELS = {"first": 3, "second": 1, "third": 2}
 MEAN, STD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
 
+Depths = tuple[int, int, int, int]
+DEEP: Depths = (2, 2, 2, 2)
+SHALLOW: Depths = (2, 1, 1, 1)  # the least with a shifted window and with a block that is not the last of its stage
 
-def tiny_backbone(family: str, seed: int = 0) -> Backbone:
-    """Return a small random backbone of a family: a Swin for images of 64 pixels or a ViT for 32."""
+
+def _tiny_swin(depths: Depths) -> Backbone:
+    trunk = SwinTransformer(
+        img_size=IMAGE_SIZES["swin"],
+        patch_size=4,
+        embed_dim=16,
+        depths=depths,
+        num_heads=(1, 2, 2, 4),
+        window_size=4,
+        drop_path_rate=0.0,
+    )
+    return SwinBackbone(trunk, MEAN, STD)
+
+
+def _tiny_vit(depths: Depths) -> Backbone:
+    trunk = VisionTransformer(img_size=IMAGE_SIZES["vit"], patch_size=8, embed_dim=32, depth=sum(depths), num_heads=2)
+    return VitBackbone(trunk, MEAN, STD)
+
+
+IMAGE_SIZES = {"swin": 64, "vit": 32}
+TINY: dict[str, Callable[[Depths], Backbone]] = {"swin": _tiny_swin, "vit": _tiny_vit}
+
+
+def tiny_backbone(family: str, seed: int = 0, depths: Depths = DEEP) -> Backbone:
+    """Return a small random backbone of a family: a Swin for images of 64 pixels or a ViT for 32.
+
+    Args:
+        family: A key of ``TINY``.
+        seed: Of the random weights.
+        depths: Blocks in every stage.
+    """
     with draws.seeded(seed, "tiny", family):
-        if family == "swin":
-            trunk = SwinTransformer(
-                img_size=64,
-                patch_size=4,
-                embed_dim=16,
-                depths=(2, 2, 2, 2),
-                num_heads=(1, 2, 2, 4),
-                window_size=4,
-                drop_path_rate=0.0,
-            )
-            return SwinBackbone(trunk, MEAN, STD)
-        return VitBackbone(VisionTransformer(img_size=32, patch_size=8, embed_dim=32, depth=8, num_heads=2), MEAN, STD)
+        return TINY[family](depths)
 
 
 @dataclass(frozen=True)
@@ -47,10 +68,20 @@ class Subject:
     method: type[Method]
     config: MethodConfig
     family: str
+    depths: Depths = DEEP
+
+    @property
+    def shallow(self) -> "Subject":
+        """The same method on the shallowest network, for what takes its time block by block."""
+        return replace(self, depths=SHALLOW)
+
+    def backbone(self) -> Backbone:
+        """Return the plain backbone that ``build`` adapts."""
+        return tiny_backbone(self.family, depths=self.depths)
 
     def build(self, tasks: tuple[str, ...] = TASKS, *, seed: int = 0, decoder: str = "linear") -> MultiTaskModel:
         """Build a model with small decoders in evaluation mode."""
-        method = self.method(tiny_backbone(self.family), tasks, self.config, seed)
+        method = self.method(self.backbone(), tasks, self.config, seed)
         decoders = {}
         for task in tasks:
             with draws.seeded(seed, "decoder", task):
@@ -63,7 +94,7 @@ class Subject:
 
     def images(self, number: int = 2, seed: int = 0) -> Tensor:
         """Return random images [number, 3, H, W] in 0..1."""
-        size = 64 if self.family == "swin" else 32
+        size = IMAGE_SIZES[self.family]
         return torch.rand(number, 3, size, size, generator=draws.generator(seed, "images"))
 
 
@@ -76,15 +107,24 @@ def losses(predictions: dict[str, Tensor], seed: int = 0) -> dict[str, Tensor]:
 
 
 def steps(model: MultiTaskModel, images: Tensor, number: int) -> Iterator[MultiTaskModel]:
-    """Train for some steps, yielding after every backward pass and before the weights move."""
-    model.train()
+    """Take some steps in the model's own mode, yielding after every backward pass and before the weights move.
+
+    Dropout, where the mode is training, draws the same in every call.
+    """
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-3)
     for step in range(number):
         optimizer.zero_grad()
-        torch.stack(list(losses(model(images), step).values())).sum().backward()
+        with draws.seeded(step, "dropout"):
+            torch.stack(list(losses(model(images), step).values())).sum().backward()
         yield model
         optimizer.step()
-    model.eval()
+
+
+def trained(model: MultiTaskModel, images: Tensor, number: int) -> MultiTaskModel:
+    """Take some steps in training mode and return the model in evaluation mode."""
+    for _ in steps(model.train(), images, number):
+        pass
+    return model.eval()
 
 
 def disturb(model: MultiTaskModel, seed: int = 0) -> MultiTaskModel:
@@ -115,3 +155,12 @@ def alone_from(subject: Subject, model: MultiTaskModel, t: int) -> MultiTaskMode
 
 def _pairs(one: nn.Module, two: nn.Module) -> Iterator[tuple[Tensor, Tensor]]:
     yield from zip(one.state_dict().values(), two.state_dict().values(), strict=True)
+
+
+def require_equal(one: dict[str, Tensor], two: dict[str, Tensor], tolerance: float, when: str) -> None:
+    """Fail unless two sets of predictions differ by at most ``tolerance``, relative where they exceed one."""
+    assert one.keys() == two.keys(), f"{when}: tasks {sorted(one)} and {sorted(two)}"
+    for task, expected in one.items():
+        gap = (expected - two[task]).abs().max().item()
+        allowed = tolerance * max(1.0, expected.abs().max().item())
+        assert gap <= allowed, f"{when}: predictions of {task} differ by {gap:.2e}, allowed {allowed:.0e}"

@@ -1,16 +1,44 @@
 """A kit that cannot fail proves nothing: every check is given a method with the defect it looks for."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor, nn
 
+from methods.decoders import Decoders
+from methods.full import Full
+from methods.hyperformer import Hyperformer
 from methods.lora import LoRA
+from methods.mtlora import MTLoRA
+from methods.single import Single
 from methods.vmt import VMT
-from petl_bench.features import Features
-from petl_bench.method import Counts
-from petl_bench.testing import CHECKS, Subject
+from petl_bench.backbones.base import Backbone, StageInfo
+from petl_bench.features import Features, Keyed
+from petl_bench.method import Counts, Method
+from petl_bench.testing import CHECKS, SLOW_CHECKS, NotApplicable, Subject, check_method
+from petl_bench.testing.execution import RULES
+from petl_bench.testing.verdict import judge
 
 LEAK: list[Tensor] = []
+
+
+def mapped(features: Features, change: Callable[[int, Tensor], Tensor]) -> Features:
+    """Change every level of every task's pyramid; the change is told the number of the task."""
+    return Features(
+        per_task={t: tuple(change(n, x) for x in levels) for n, (t, levels) in enumerate(features.per_task.items())}
+    )
+
+
+class CannotBeBuilt(VMT):
+    def adapt(self) -> None:
+        self.backbone.replace(self.backbone.sites("mlp.fc3")[0], nn.Identity())
+
+
+class SaysOtherChannels(VMT):
+    @property
+    def feature_info(self) -> tuple[StageInfo, ...]:
+        return tuple(StageInfo(stage.channels + 1, stage.stride) for stage in super().feature_info)
 
 
 class WritesToFrozen(VMT):
@@ -21,10 +49,8 @@ class WritesToFrozen(VMT):
 
 
 class NotIdentity(VMT):
-    def adapt(self) -> None:
-        super().adapt()
-        for extract in self.extract:
-            nn.init.ones_(extract.beta)
+    def forward(self, image: Tensor) -> Features:
+        return mapped(super().forward(image), lambda _, x: x + 1)
 
 
 class DeadParameter(VMT):
@@ -33,9 +59,8 @@ class DeadParameter(VMT):
         self.unused = nn.Linear(4, 4)
 
     def forward(self, image: Tensor) -> Features:
-        features = super().forward(image)
         silent = 0.0 * self.unused(torch.ones(4)).sum()
-        return Features(per_task={t: (p[0] + silent, *p[1:]) for t, p in features.per_task.items()})
+        return mapped(super().forward(image), lambda _, x: x + silent)
 
 
 class LeaksAcrossTasks(VMT):
@@ -51,6 +76,12 @@ class MiscountsItself(VMT):
         return Counts(shared=honest.shared, per_task=honest.per_task + 1)
 
 
+class AllocatesOnMeta(VMT):
+    def adapt(self) -> None:
+        super().adapt()
+        self.extra = nn.Parameter(torch.zeros(1, device="cpu"))
+
+
 class KeepsStateOutside(VMT):
     def adapt(self) -> None:
         super().adapt()
@@ -59,8 +90,7 @@ class KeepsStateOutside(VMT):
     def forward(self, image: Tensor) -> Features:
         if self.training:
             self.hidden[0] += 0.1
-        held = super().forward(image).per_task
-        return Features(per_task={t: tuple(x + self.hidden[0] for x in p) for t, p in held.items()})
+        return mapped(super().forward(image), lambda _, x: x + self.hidden[0])
 
 
 class DrawsFromTheGlobalGenerator(VMT):
@@ -69,67 +99,198 @@ class DrawsFromTheGlobalGenerator(VMT):
         self.extra = nn.Parameter(torch.randn(1))
 
     def forward(self, image: Tensor) -> Features:
-        held = super().forward(image).per_task
-        return Features(per_task={t: tuple(x + self.extra for x in p) for t, p in held.items()})
+        return mapped(super().forward(image), lambda _, x: x + self.extra)
 
 
 class FirstTaskIsSpecial(VMT):
     def forward(self, image: Tensor) -> Features:
-        held = super().forward(image).per_task
-        return Features(per_task={t: tuple(x + n for x in p) for n, (t, p) in enumerate(held.items())})
+        return mapped(super().forward(image), lambda number, x: x + number)
 
 
 class DividesByTheNumberOfTasks(VMT):
     def forward(self, image: Tensor) -> Features:
-        held = super().forward(image).per_task
-        return Features(per_task={t: tuple(x / len(self.tasks) for x in p) for t, p in held.items()})
+        return mapped(super().forward(image), lambda _, x: x / len(self.tasks))
+
+
+class NormalisesOverTheBatch(VMT):
+    def forward(self, image: Tensor) -> Features:
+        return mapped(super().forward(image), lambda _, x: x - 0.5 * x.mean(0))
+
+
+class KnowsPlacesInTheBatch(VMT):
+    def forward(self, image: Tensor) -> Features:
+        places = torch.arange(len(image)).view(-1, 1, 1, 1)
+        return mapped(super().forward(image), lambda _, x: x + 0.1 * places)
 
 
 class LeaksBetweenModels(VMT):
     def forward(self, image: Tensor) -> Features:
-        held = super().forward(image).per_task
-        LEAK.append(next(iter(held.values()))[0].detach().mean())
-        return Features(per_task={t: tuple(x + LEAK[-2:][0] for x in p) for t, p in held.items()})
+        held = super().forward(image)
+        LEAK.append(next(iter(held.per_task.values()))[0].detach().mean())
+        return mapped(held, lambda _, x: x + LEAK[-2:][0])
+
+
+class MergesTheFrozenWeightsAlone(LoRA):
+    def merged(self, t: int) -> Backbone:
+        return Subject(LoRA, self.config, self.backbone.family).backbone()
+
+
+class MergesToSomethingTrained(LoRA):
+    def merged(self, t: int) -> Backbone:
+        plain = super().merged(t)
+        plain.trunk.extra = Keyed()
+        return plain
+
+
+class CancelsLargeNumbers(VMT):
+    def forward(self, image: Tensor) -> Features:
+        return mapped(super().forward(image), lambda _, x: x.bfloat16().add(300.0).sub(300.0) if half() else x)
+
+
+class HasNoGradientInHalfPrecision(VMT):
+    def forward(self, image: Tensor) -> Features:
+        return mapped(super().forward(image), lambda _, x: x + (0 * x).sqrt() if half() else x)
+
+
+def half() -> bool:
+    return torch.is_autocast_enabled("cpu")
 
 
 class BreaksTheGraph(VMT):
     def forward(self, image: Tensor) -> Features:
-        held = super().forward(image).per_task
         scale = 2.0 if float(image.mean()) > 9 else 1.0
-        return Features(per_task={t: tuple(x * scale for x in p) for t, p in held.items()})
+        return mapped(super().forward(image), lambda _, x: x * scale)
 
 
-class SaysTappedButForks(LoRA):
-    executions = ("tapped",)
-
-    @property
-    def execution(self) -> str:
-        return "tapped"
+class TellsWhetherItIsCompiled(VMT):
+    def forward(self, image: Tensor) -> Features:
+        held = super().forward(image)
+        return mapped(held, lambda _, x: x + 1) if torch.compiler.is_compiling() else held
 
 
-DEFECTS = {
-    "frozen_bits": WritesToFrozen,
-    "identity_at_start": NotIdentity,
-    "gradients": DeadParameter,
-    "task_isolation": LeaksAcrossTasks,
-    "count_is_closed_form": MiscountsItself,
-    "state_round_trip": KeepsStateOutside,
-    "same_seed_same_numbers": DrawsFromTheGlobalGenerator,
-    "task_order": FirstTaskIsSpecial,
-    "number_of_tasks": DividesByTheNumberOfTasks,
-    "interleaved": LeaksBetweenModels,
-    "compiles": BreaksTheGraph,
-    "execution_as_declared": SaysTappedButForks,
+def declaring(execution: str, method: type[Method]) -> type[Method]:
+    """Return the method under another declaration of its execution."""
+    said = {"executions": (execution,), "execution": property(lambda self: execution)}
+    return type(f"{method.__name__}Says{execution.capitalize()}", (method,), said)
+
+
+DEFECTS: dict[str, tuple[type[Method], ...]] = {
+    "builds": (CannotBeBuilt,),
+    "features_as_declared": (SaysOtherChannels,),
+    "identity_at_start": (NotIdentity,),
+    "frozen_bits": (WritesToFrozen,),
+    "gradients": (DeadParameter,),
+    "task_isolation": (LeaksAcrossTasks,),
+    "count_is_closed_form": (MiscountsItself,),
+    "meta_device": (AllocatesOnMeta,),
+    "execution_as_declared": (declaring("tapped", LoRA), declaring("folded", LoRA)),
+    "task_order": (FirstTaskIsSpecial,),
+    "number_of_tasks": (DividesByTheNumberOfTasks,),
+    "batch_independence": (NormalisesOverTheBatch, KnowsPlacesInTheBatch),
+    "interleaved": (LeaksBetweenModels,),
+    "same_seed_same_numbers": (DrawsFromTheGlobalGenerator,),
+    "state_round_trip": (KeepsStateOutside,),
+    "merged": (MergesTheFrozenWeightsAlone, MergesToSomethingTrained),
+    "half_precision": (CancelsLargeNumbers, HasNoGradientInHalfPrecision),
+    "compiles": (BreaksTheGraph, TellsWhetherItIsCompiled),
 }
+SLOW_DEFECTS = {"distributed": NormalisesOverTheBatch, "inductor": TellsWhetherItIsCompiled}
+
+
+def subject_of(method: type[Method], family: str = "swin", **settings: object) -> Subject:
+    return Subject(method, method.Config(name=method.name, **settings), family)
 
 
 def test_every_check_has_its_defect() -> None:
     assert set(DEFECTS) == set(CHECKS)
+    assert set(SLOW_DEFECTS) == set(SLOW_CHECKS)
 
 
-@pytest.mark.parametrize("check", CHECKS)
-def test_check_fails_on_its_defect(check: str) -> None:
-    method = DEFECTS[check]
-    subject = Subject(method, method.Config(name=method.name), "swin")
-    with pytest.raises((AssertionError, RuntimeError)):
+@pytest.mark.parametrize(
+    ("check", "method"), [(check, method) for check, methods in DEFECTS.items() for method in methods]
+)
+def test_a_check_fails_on_its_defect(check: str, method: type[Method]) -> None:
+    verdict = judge(check, lambda: CHECKS[check](subject_of(method)))
+    assert verdict.outcome == "FAIL"
+    assert verdict.detail
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("check", SLOW_DEFECTS)
+def test_a_slow_check_fails_on_its_defect(check: str) -> None:
+    with pytest.raises(AssertionError, match="differ"):
+        SLOW_CHECKS[check](subject_of(SLOW_DEFECTS[check], "vit"))
+
+
+RUNS = {"shared": Full, "tapped": VMT, "streamed": MTLoRA, "forked": LoRA, "replicated": Single}
+
+
+@pytest.mark.parametrize("said", RULES)
+@pytest.mark.parametrize("runs", RULES)
+def test_no_execution_passes_for_another(runs: str, said: str) -> None:
+    """Five honest declarations, and twenty that are not."""
+    check = CHECKS["execution_as_declared"]
+    verdict = judge("execution", lambda: check(subject_of(declaring(said, RUNS[runs]), "vit")))
+    assert verdict.passed == (runs == said), verdict.detail
+
+
+@pytest.mark.parametrize("path", ["side", "trunk"])
+def test_a_task_state_beside_the_trunk_is_a_tap_and_inside_it_a_fork(path: str) -> None:
+    """Also through a frozen norm, which the adapters of every task read through."""
+    subject = subject_of(VMT, "vit", task_path=path, norm="block")
+    CHECKS["execution_as_declared"](subject)
+    for said in ("tapped", "streamed", "forked"):
+        other = Subject(declaring(said, VMT), subject.config, "vit")
+        verdict = judge(said, lambda other=other: CHECKS["execution_as_declared"](other))
+        assert verdict.passed == (said == {"side": "tapped", "trunk": "forked"}[path]), verdict.detail
+
+
+def test_an_exempt_parameter_may_have_no_gradient() -> None:
+    class Unused(Decoders):
+        def adapt(self) -> None:
+            self.unused = nn.Linear(4, 4)
+
+    class Exempt(Unused):
+        gradient_exempt = {"unused": "nothing reads it"}
+
+    with pytest.raises(AssertionError, match=r"unused\.weight gets no gradient"):
+        CHECKS["gradients"](subject_of(Unused))
+    CHECKS["gradients"](subject_of(Exempt))
+
+
+def test_a_hyper_network_belongs_to_all_tasks() -> None:
+    subject = subject_of(Hyperformer, "vit")
+    owned = subject.build().method.owned()
+    assert owned.generator
+    assert owned.stacked
+    for check in ("gradients", "task_isolation", "number_of_tasks", "count_is_closed_form"):
         CHECKS[check](subject)
+
+
+def test_what_does_not_apply_says_why() -> None:
+    with pytest.raises(NotApplicable, match="no plain form"):
+        CHECKS["merged"](subject_of(VMT))
+
+    class MakesNoClaim(LoRA):
+        identity_at_start = False
+
+    with pytest.raises(NotApplicable, match="does not claim"):
+        CHECKS["identity_at_start"](subject_of(MakesNoClaim))
+    with pytest.raises(NotApplicable, match="other features"):
+        CHECKS["identity_at_start"](subject_of(SaysOtherChannels))
+
+
+def test_nothing_more_is_asked_of_a_method_that_cannot_be_built() -> None:
+    (verdict,) = check_method(CannotBeBuilt)
+    assert verdict.check == "builds"
+    assert "fc3" in verdict.detail
+
+
+def test_a_verdict_says_where_a_method_raised() -> None:
+    class Raises(Decoders):
+        def forward(self, image: Tensor) -> Features:
+            raise KeyError("missing piece")
+
+    (verdict,) = check_method(Raises)
+    assert "missing piece" in verdict.detail
+    assert "test_conformance_kit.py:" in verdict.detail

@@ -6,6 +6,7 @@ A deliberate change: ``petl-bench params --write tests/golden/parameters.json``,
 import copy
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -147,3 +148,14 @@ def test_flags_that_do_not_go_together_are_a_mistake(arguments: list[str], capsy
 def test_what_is_written_into_a_folder_that_is_missing_is_a_mistake(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="cannot be written"):
         write_golden(tmp_path / "nowhere" / "counts.json", json.loads(GOLDEN.read_text(encoding="utf-8")))
+
+
+def test_the_counts_of_the_readme_are_those_of_the_guard() -> None:
+    counts = json.loads(GOLDEN.read_text(encoding="utf-8"))
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `([\w-]+)` \|.*?\| ([\d,]+) \| [^|]*\|$", readme, re.MULTILINE)
+    assert {name for name, _ in rows} == set(counts)
+    for name, printed in rows:
+        owners = counts[name]["swin_tiny_patch4_window7_224"]["224"]["4"]
+        held = owners["shared"] + owners["per_task"] + owners["generator"]
+        assert int(printed.replace(",", "")) == held, name
