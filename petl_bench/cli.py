@@ -13,7 +13,7 @@ import typer
 
 from petl_bench import __version__
 from petl_bench.config import merge
-from petl_bench.cost_commands import scaling_command
+from petl_bench.cost_commands import bench_peers_command, scaling_command
 from petl_bench.errors import UsageError, nearest, unknown_name
 from petl_bench.options import (
     BackboneOption,
@@ -201,6 +201,7 @@ def claims_command(format_: FormatOption = Format.TABLE) -> None:
 
 
 app.command("scaling")(scaling_command)
+app.command("bench-peers")(bench_peers_command)
 
 
 KINDS = ("methods", "backbones", "datasets", "tasks", "decoders", "experiments")

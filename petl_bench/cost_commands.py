@@ -18,6 +18,7 @@ from petl_bench.options import (
     FormatOption,
     SetOption,
     experiment_path,
+    experiments_folder,
     print_as,
     settings_of,
 )
@@ -82,6 +83,31 @@ def scaling_command(
         raise typer.Exit(1)
 
 
+def bench_peers_command(
+    backbone: BackboneOption = None,
+    tasks: Annotated[str | None, typer.Option(help="Numbers of tasks [default: those of the list].")] = None,
+    batch: Annotated[int, typer.Option(min=1, help="Images of a timed pass.")] = 4,
+    rounds: Annotated[int, typer.Option(min=2, help="Rounds.")] = 8,
+    format_: FormatOption = Format.TABLE,
+) -> None:
+    """Time the encoder of a method beside what a user would pick instead."""
+    from petl_bench.engine.progress import bar
+    from petl_bench.measure.peers import compare, read_peers
+
+    peers = read_peers(experiments_folder() / "costs" / "peers.toml")
+    if tasks is not None:
+        peers = peers.model_copy(update={"tasks": _numbers(tasks, at_least=1)})
+    asked = settings_of(None, backbone, None, None, None, None)
+    with bar(Console(stderr=True)) as shown:
+        line = shown.add_task("peers", total=len(peers.tasks), state="")
+
+        def progress(state: str) -> None:
+            shown.update(line, state=state, advance=shown.tasks[0].fields["state"] != "")
+
+        rows = compare(asked, peers, method_section, batch_size=batch, min_rounds=rounds, progress=progress)
+    print_as(rows, format_, f"encoder inference, batch {batch}: times the first method ({peers.methods[0]})")
+
+
 def chosen(flag: str, text: str, allowed: Sequence[Word]) -> tuple[Word, ...]:
     """Return the words of a comma-separated flag, in the order of ``allowed``.
 
@@ -120,8 +146,8 @@ def _labels(text: str, asked: dict[str, Any]) -> list[str]:
     return methods_on("all", asked)[0]
 
 
-def _numbers(text: str) -> tuple[int, ...]:
+def _numbers(text: str, *, at_least: int = 2) -> tuple[int, ...]:
     parts = [part.strip() for part in text.split(",")]
-    if not all(part.isascii() and part.isdigit() and int(part) for part in parts) or len(set(parts)) < 2:
-        raise UsageError(f"--tasks {text}: two or more numbers of tasks are expected.\nType: --tasks 1,2,4,8,16")
+    if not all(part.isascii() and part.isdigit() and int(part) for part in parts) or len(set(parts)) < at_least:
+        raise UsageError(f"--tasks {text}: {at_least} or more numbers of tasks are expected.\nType: --tasks 1,2,4,8,16")
     return tuple(sorted({int(part) for part in parts}))

@@ -70,6 +70,14 @@ def fit(tasks: Sequence[int], ratios: NDArray[np.float64], seed: int = 0) -> Lin
     )
 
 
+def interval_of_median(values: NDArray[np.float64], seed: int = 0) -> tuple[float, float]:
+    """Return the 95 % bootstrap interval of a median."""
+    draw = np.random.default_rng(seed)
+    medians = np.median(draw.choice(values, size=(RESAMPLES, len(values))), axis=1)
+    low, high = np.quantile(medians, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return float(low), float(high)
+
+
 def verdict(line: Line, *, exact_slope: float | None) -> Verdict:
     """Label a line.
 

@@ -12,7 +12,7 @@ from petl_bench.method import Method
 class MultiTaskModel(nn.Module):
     """Maps images [B, 3, H, W] in 0..1 to raw predictions [B, channels, H, W] by task."""
 
-    def __init__(self, method: Method, decoders: Mapping[str, Decoder]) -> None:
+    def __init__(self, method: Method, decoders: Mapping[str, nn.Module]) -> None:
         super().__init__()
         self.method = method
         self.decoders = nn.ModuleDict(decoders)
@@ -31,6 +31,11 @@ class MultiTaskModel(nn.Module):
             prediction = decoder(features.for_task(task))
             predictions[task] = F.interpolate(prediction, size, mode="bilinear", align_corners=False)
         return predictions
+
+    def for_inference(self) -> "MultiTaskModel":
+        """Return a model in evaluation mode that predicts the same with folded decoders; it shares the method."""
+        decoders = {task: decoder.folded() for task, decoder in self.decoders.items() if isinstance(decoder, Decoder)}
+        return MultiTaskModel(self.method, decoders).eval()
 
     def trained_state(self) -> dict[str, Tensor]:
         """Return what was trained, and the decoders' buffers, by name, on the CPU."""

@@ -1,5 +1,6 @@
 """Small real objects that many tests share."""
 
+import os
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -9,6 +10,13 @@ import torch
 from petl_bench import plan, plugins
 from petl_bench.config import DatasetConfig, RunConfig, merge
 from petl_bench.data.base import DenseDataset, Sample, Split
+
+
+def pytest_configure() -> None:
+    """One thread for each of several workers, and for the commands that they start: more would only wait."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        os.environ["OMP_NUM_THREADS"] = "1"
+        torch.set_num_threads(1)
 
 
 class Noise(DenseDataset):

@@ -21,6 +21,10 @@ class Decoder(nn.Module, ABC):
     def __init__(self, stages: Sequence[StageInfo], channels: int, config: DecoderConfig) -> None:
         super().__init__()
 
+    def folded(self) -> nn.Module:
+        """Return a module for inference alone that predicts the same with less work. By default the decoder itself."""
+        return self
+
     @abstractmethod
     def forward(self, pyramid: Pyramid) -> Tensor:
         """Map levels [B, C_s, H_s, W_s] to predictions [B, channels, H_0, W_0]."""

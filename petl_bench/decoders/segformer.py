@@ -5,6 +5,7 @@ Paper: Xie et al., 2021, SegFormer, https://arxiv.org/abs/2105.15203 (section 3.
 
 from collections.abc import Sequence
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -13,6 +14,38 @@ from petl_bench.config import DecoderConfig, Positive
 from petl_bench.decoders.base import Decoder
 from petl_bench.features import Pyramid
 from petl_bench.registry import DECODERS
+
+
+def upsampled_sum(maps: Sequence[Tensor]) -> Tensor:
+    """Add maps [B, C, H_s, W_s] at the size of the first, which is the finest."""
+    total = maps[0]
+    for coarse in maps[1:]:
+        total = total + F.interpolate(coarse, total.shape[-2:], mode="bilinear", align_corners=False)
+    return total
+
+
+class FoldedSegFormer(nn.Module):
+    """prediction = W_out ReLU(sum over levels of up(M_s f_s) + b) + b_out: for inference, nothing in it is trained.
+
+    With the batch norm's mean and variance fixed, projection, fusion and norm are one matrix a level:
+    M_s = diag(gamma / sqrt(var + eps)) W_fuse,s W_s,  and b holds all that is constant.
+    """
+
+    def __init__(self, matrices: Sequence[Tensor], bias: Tensor, predict: nn.Conv2d) -> None:
+        super().__init__()
+        self.levels = len(matrices)
+        for level, matrix in enumerate(matrices):
+            self.register_buffer(f"matrix_{level}", matrix)
+        self.register_buffer("bias", bias)
+        self.predict = predict
+
+    def forward(self, pyramid: Pyramid) -> Tensor:
+        """Map levels [B, C_s, H_s, W_s] to predictions [B, channels, H_0, W_0]."""
+        bias = self.get_buffer("bias")
+        maps = [
+            F.conv2d(level, self.get_buffer(f"matrix_{s}"), bias if s == 0 else None) for s, level in enumerate(pyramid)
+        ]
+        return self.predict(upsampled_sum(maps).relu_())
 
 
 @DECODERS.register("segformer")
@@ -39,10 +72,26 @@ class SegFormer(Decoder):
 
     def forward(self, pyramid: Pyramid) -> Tensor:
         """Map levels [B, C_s, H_s, W_s] to predictions [B, channels, H_0, W_0]."""
-        size = pyramid[0].shape[-2:]
         slices = self.fuse.weight.chunk(len(self.project), dim=1)
-        fused = F.conv2d(self.project[0](pyramid[0]), slices[0])
-        for level, project, weight in zip(pyramid[1:], list(self.project)[1:], slices[1:], strict=True):
-            own = F.conv2d(project(level), weight)
-            fused = fused + F.interpolate(own, size, mode="bilinear", align_corners=False)
-        return self.predict(F.relu(self.norm(fused)))
+        own = [
+            F.conv2d(project(level), weight)
+            for project, level, weight in zip(self.project, pyramid, slices, strict=True)
+        ]
+        return self.predict(F.relu(self.norm(upsampled_sum(own))))
+
+    @torch.no_grad()
+    def folded(self) -> FoldedSegFormer:
+        """Return projection, fusion and norm in one matrix a level, in double precision until the last step."""
+        norm, dtype = self.norm, self.fuse.weight.dtype
+        assert norm.running_var is not None
+        assert norm.running_mean is not None
+        gain = norm.weight.double() / (norm.running_var.double() + norm.eps).sqrt()
+        bias = norm.bias.double() - gain * norm.running_mean.double()
+        matrices: list[Tensor] = []
+        for project, weight in zip(self.project, self.fuse.weight.double().chunk(len(self.project), 1), strict=True):
+            assert isinstance(project, nn.Conv2d)
+            assert project.bias is not None
+            fuse = gain[:, None] * weight[:, :, 0, 0]
+            matrices.append((fuse @ project.weight[:, :, 0, 0].double())[:, :, None, None].to(dtype))
+            bias = bias + fuse @ project.bias.double()
+        return FoldedSegFormer(matrices, bias.to(dtype), self.predict)

@@ -29,7 +29,7 @@ def evaluate(
     tell: Callable[[int], None],
 ) -> tuple[Values, dict[str, np.ndarray]]:
     """Return every task's metric values, and its per-image scores [N] in the order of the split."""
-    model.eval()
+    model = model.for_inference()
     device = next(model.parameters()).device
     metrics = {task: spec.metric() for task, spec in specs.items()}
     scores: dict[str, list[Tensor]] = {task: [] for task in specs}
@@ -63,7 +63,7 @@ def decoded(
     model: MultiTaskModel, specs: Mapping[str, TaskSpec], dataset: DenseDataset, indices: Sequence[int]
 ) -> dict[str, np.ndarray]:
     """Return what the model says of a few images, as maps to draw: [N, H, W] or [N, H, W, 3] by task."""
-    model.eval()
+    model = model.for_inference()
     device = next(model.parameters()).device
     predictions = model(dataset.batch(indices).images.to(device))
     maps: dict[str, np.ndarray] = {}

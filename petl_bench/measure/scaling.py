@@ -117,7 +117,7 @@ def count_method(scope: Scope, method: Mapping[str, Any], tasks: int) -> Counted
 def count_backbone(config: RunConfig) -> Work:
     """Count one pass of the plain backbone of a run for one image."""
     with torch.device("meta"):
-        backbone = _backbone(config).to("meta")
+        backbone = plain_backbone(config).to("meta")
     size = config.dataset.image_size
     call = frozen_pass(backbone, torch.empty(1, 3, size, size, device="meta"))
     with tallied() as tally:
@@ -159,7 +159,7 @@ def _time_here(scope: Scope, method: Mapping[str, Any]) -> Timed:
         models[str(tasks)] = build_model(config, built.channels).to(device)
     assert config is not None, "no numbers of tasks"
     image = torch.rand(scope.batch_size, 3, config.dataset.image_size, config.dataset.image_size, device=device)
-    reference = frozen_pass(_backbone(config).to(device), image)
+    reference = frozen_pass(plain_backbone(config).to(device), image)
     samples: Samples = {}
     for phase in scope.phases:
         step: Callable[[MultiTaskModel, Tensor, Part], Any] = inference if phase == "infer" else training
@@ -178,10 +178,10 @@ def _time_here(scope: Scope, method: Mapping[str, Any]) -> Timed:
 def plain_pass(scope: Scope, config: RunConfig) -> Callable[[], Any]:
     """Return one pass of the plain backbone of a run on random images."""
     device, size = torch.device(scope.device), config.dataset.image_size
-    return frozen_pass(_backbone(config).to(device), torch.rand(scope.batch_size, 3, size, size, device=device))
+    return frozen_pass(plain_backbone(config).to(device), torch.rand(scope.batch_size, 3, size, size, device=device))
 
 
-def _backbone(config: RunConfig) -> Backbone:
+def plain_backbone(config: RunConfig) -> Backbone:
     """Return the plain backbone of a run."""
     size = config.dataset.image_size
     return build_backbone(config.backbone.name, weights=config.backbone.weights, image_size=size, seed=config.seed)

@@ -32,7 +32,7 @@ def outputs(model: MultiTaskModel, part: Part) -> Callable[[Tensor], list[Tensor
 
 def inference(model: MultiTaskModel, image: Tensor, part: Part) -> Callable[[], list[Tensor]]:
     """Return one forward pass in evaluation mode without gradients."""
-    run = outputs(model.eval(), part)
+    run = outputs(model.for_inference(), part)
 
     def call() -> list[Tensor]:
         with torch.no_grad():

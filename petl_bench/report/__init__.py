@@ -10,6 +10,7 @@ from petl_bench.report.groups import comparisons
 from petl_bench.report.load import Loaded, load
 from petl_bench.report.page import UNTUNED, Section, render
 from petl_bench.report.raw import runs_frame
+from petl_bench.report.scaling import scaling_section
 from petl_bench.report.style import colours
 from petl_bench.report.tables import main_table
 from petl_bench.report.write import FIGURES, PAGE, RUNS, TABLES, replacing, write_group
@@ -67,7 +68,8 @@ def report(folders: Sequence[Path], out: Path, roles: Roles) -> Report:
         sections = [write_group(scratch, analysis, palette) for analysis in analyses]
         if analyses:
             runs_frame(analyses).to_csv(scratch / RUNS, index=False)
-        (scratch / PAGE).write_text(render(sections, loaded, notes), encoding="utf-8")
+        scaling = scaling_section(folders, scratch)
+        (scratch / PAGE).write_text(render(sections, loaded, notes) + scaling, encoding="utf-8")
         files = sorted(path.relative_to(scratch) for path in scratch.rglob("*") if path.is_file())
     return Report(
         page=out / PAGE,

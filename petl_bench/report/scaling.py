@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from petl_bench.cost import ScalingRecord, ScalingRow
 from petl_bench.report.style import MARKERS, Colours, colours, figure
 
+SCALING = "scaling"
 RECORD = "scaling.json"
 PAGE = "README.md"
 FIGURE = "scaling.png"
@@ -133,15 +134,13 @@ def write_scaling(record: ScalingRecord, folder: Path) -> None:
     """Write the record, its page and its figure into a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     drawn = draw_scaling(record, folder / FIGURE)
-    rule = ["---" for _ in HEADER]
-    lines = ["| " + " | ".join(cells) + " |" for cells in (HEADER, rule, *_cells(record.rows))]
     tasks = record.rows[0].tasks
     text = _PAGE.format(
         where=_where(record),
         fewest=tasks[0],
         most=16 if 16 in tasks else tasks[-1],
         notes="\n".join(f"- {note}" for note in scaling_notes(record)),
-        table="\n".join(lines),
+        table=_markdown(record.rows),
         figure=f"\n![Cost against the number of tasks]({FIGURE})\n" if drawn else "",
     )
     (folder / PAGE).write_text(text, encoding="utf-8")
@@ -154,6 +153,26 @@ def read_scaling(path: Path) -> ScalingRecord | None:
         return ScalingRecord.model_validate_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
+
+
+def scaling_section(folders: Sequence[Path], out: Path) -> str:
+    """Write the newest scaling record of the stores below ``out``, and return what the report's page shows of it."""
+    found = [record for folder in folders if (record := read_scaling(folder / SCALING / RECORD)) is not None]
+    if not found:
+        return ""
+    record = max(found, key=lambda record: record.created)
+    write_scaling(record, out / SCALING)
+    shown = [row for row in record.rows if row.metric == "latency"] or record.rows
+    drawn = f"![Cost against the number of tasks]({SCALING}/{FIGURE})\n\n" if (out / SCALING / FIGURE).exists() else ""
+    notes = "".join(f"- {note}\n" for note in scaling_notes(record))
+    whole = f"[{SCALING}/{PAGE}]({SCALING}/{PAGE})"
+    head = f"\n## Cost against the number of tasks\n\n{_where(record)}. All of it: {whole}.\n\n"
+    return f"{head}{notes}\n{drawn}{_markdown(shown)}\n"
+
+
+def _markdown(rows: Sequence[ScalingRow]) -> str:
+    lines = (HEADER, ["---" for _ in HEADER], *_cells(rows))
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
 
 
 def scaling_notes(record: ScalingRecord) -> list[str]:

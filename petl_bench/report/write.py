@@ -13,6 +13,7 @@ from petl_bench.report.figures import draw_delta_m, draw_tasks
 from petl_bench.report.page import Section
 from petl_bench.report.raw import paired_frame, to_frame
 from petl_bench.report.runs_figures import MOST_PICTURES, draw_curves, draw_pictures
+from petl_bench.report.scaling import SCALING
 from petl_bench.report.style import Colours
 from petl_bench.report.tables import main_table, to_latex, to_markdown
 
@@ -20,7 +21,7 @@ PAGE = "report.md"
 RUNS = "runs.csv"
 TABLES = "tables"
 FIGURES = "figures"
-_PARTS = {PAGE, RUNS, TABLES, FIGURES}
+_PARTS = {PAGE, RUNS, TABLES, FIGURES, SCALING}
 
 _DRAWINGS: tuple[tuple[str, str, Callable[[Analysis, Colours, Path], bool]], ...] = (
     (

@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from petl_bench.backbones.base import StageInfo
 from petl_bench.decoders.linear import Linear
 from petl_bench.decoders.segformer import SegFormer
+from petl_bench.measure.flops import forward_work
 
 STAGES = (StageInfo(8, 4), StageInfo(16, 8), StageInfo(24, 16), StageInfo(32, 32))
 
@@ -30,6 +31,34 @@ def test_segformer_equals_its_textbook_form_in_training_and_inference() -> None:
     for training in (True, False):
         decoder.train(training)
         torch.testing.assert_close(decoder(levels), textbook(decoder, levels), rtol=0, atol=1e-5)
+
+
+def test_the_folded_decoder_equals_the_textbook_form() -> None:
+    torch.manual_seed(0)
+    decoder, levels = SegFormer(STAGES, 5, SegFormer.Config(name="segformer", width=12)), pyramid()
+    with torch.no_grad():
+        decoder.norm.weight.uniform_(0.5, 2)
+        decoder.norm.bias.normal_()
+    for _ in range(5):
+        decoder.train()(pyramid())  # running statistics of its own
+    decoder.eval()
+    with torch.no_grad():
+        torch.testing.assert_close(decoder.folded()(levels), textbook(decoder, levels), rtol=0, atol=1e-5)
+    assert sum(buffer.numel() for buffer in decoder.folded().buffers()) == 12 * sum(s.channels for s in STAGES) + 12
+
+
+def test_folding_saves_most_of_the_multiply_adds() -> None:
+    """Width 256 on the pyramid of Swin-T at 224 pixels, by count; the closed form is sum of tokens x C x width."""
+    stages = (StageInfo(96, 4), StageInfo(192, 8), StageInfo(384, 16), StageInfo(768, 32))
+    levels = tuple(torch.empty(1, s.channels, 224 // s.stride, 224 // s.stride, device="meta") for s in stages)
+    decoder = SegFormer(stages, 21, SegFormer.Config(name="segformer")).to("meta").eval()
+    last = 56 * 56 * 256 * 21
+    whole = forward_work(lambda _: textbook(decoder, levels), levels[0]).macs
+    folded = decoder.folded()
+    assert forward_work(lambda _: folded(levels), levels[0]).macs == last + 256 * sum(
+        x.shape[1] * x.shape[2] * x.shape[3] for x in levels
+    )
+    assert whole - last > 6 * 256 * sum(x.shape[1] * x.shape[2] * x.shape[3] for x in levels)
 
 
 def test_linear_is_one_layer_on_the_concatenated_levels() -> None:

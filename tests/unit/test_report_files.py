@@ -8,9 +8,12 @@ import pandas as pd
 import pytest
 from report_store import ROLES, full_store, make, page, text_of, usual, write
 
+from petl_bench.cost import ScalingRecord, ScalingRow, exact_fields
 from petl_bench.errors import UsageError
+from petl_bench.record import Environment
 from petl_bench.report import report
 from petl_bench.report.load import load
+from petl_bench.report.scaling import write_scaling
 from petl_bench.report.tables import escape_latex
 from petl_bench.store import CURVE, PICTURE
 
@@ -162,3 +165,27 @@ def test_latex_escapes_what_it_would_read_as_a_command(text: str, escaped: str):
 def test_a_pipe_in_a_setting_does_not_break_the_markdown_table(tmp_path: Path):
     cases = [*usual("lora", 0.0, settings={"sites": "q|v"}), *usual("lora", 0.0, settings={"sites": "q"})]
     assert r"| lora (sites=q\|v) |" in text_of(tmp_path, cases)
+
+
+def test_scaling_stands_beside_accuracy_when_the_store_has_it(tmp_path: Path):
+    store = write(tmp_path / "runs", usual("vmt", 0.0))
+    assert "Cost against" not in page(report([store], tmp_path / "without", ROLES))
+    fields = {"method": "vmt", "label": "vmt", "metric": "macs", "phase": "infer", "part": "encoder"}
+    fields |= {"execution": "tapped", "unit": "macs", "synthetic_tasks": (0, 0)}
+    environment = Environment(
+        versions={"torch": "2"}, commit=None, dirty=None, device="cpu", device_name="cpu", dtype="float32",
+        threads=1, platform="any",
+    )  # fmt: skip
+    row = ScalingRow.model_validate(
+        {**fields, **exact_fields((1, 4), (5.0, 5.0), 5.0), "contradiction": "declares odd"}
+    )
+    record = ScalingRecord(
+        created="now", backbone="embedded", image_size=64, decoder="segformer", environment=environment, rows=(row,)
+    )
+    write_scaling(record, store / "scaling")
+    made = report([store], store / "report", ROLES)
+    text = page(report([store], store / "report", ROLES))  # and again over the first
+    assert "## Cost against the number of tasks" in text
+    assert "| vmt | tapped | macs |" in text
+    assert "**Contradiction:** vmt (infer, encoder) declares odd" in text
+    assert store / "report" / "scaling" / "README.md" in made.files
