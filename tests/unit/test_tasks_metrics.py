@@ -205,4 +205,5 @@ def test_image_without_valid_pixels_changes_no_value(name: str) -> None:
     with_it, without_it = metric_of(name), metric_of(name)
     with_it.update(prediction, label)
     without_it.update(prediction[:-1], label[:-1])
-    assert with_it.compute() == without_it.compute()
+    # Not bit for bit: one image more may change the order in which a sum is taken.
+    assert with_it.compute() == pytest.approx(without_it.compute(), rel=1e-7)
