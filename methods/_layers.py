@@ -105,7 +105,8 @@ class Bottleneck(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map tokens [..., C] to [..., C]."""
-        return self.scale * self.up(self.activation(self.down(self.norm(x))))
+        u = self.up(self.activation(self.down(self.norm(x))))
+        return u if self.scale == 1 else self.scale * u  # a pass over all tokens, for nothing if the scale is 1
 
 
 def adapter(
@@ -164,4 +165,4 @@ class ParallelBlock(Keyed):
     def forward(self, x: Tensor) -> Tensor:
         """Map tokens [..., C] to [..., C]."""
         x = self.attention_half(self.block, x)
-        return x + self.mlp_half(self.block, x) + self.branch(x)
+        return (x + self.mlp_half(self.block, x)).add_(self.branch(x))

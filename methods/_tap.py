@@ -77,7 +77,8 @@ class TappedAdapter(nn.Module):
 
     def expand(self, h: Tensor) -> Tensor:
         """Map h [..., r] to u [..., C]."""
-        return self.scale * self.up(h)
+        u = self.up(h)
+        return u if self.scale == 1 else self.scale * u  # a pass over all tokens, for nothing if s is 1
 
     def lift(self, h: Tensor) -> Tensor:
         """Map h [..., r] to s W_up h [..., C], which is u without its bias."""
@@ -189,7 +190,7 @@ class AdaptedBlock(Keyed):
         x = self.attention_half(self.block, x)
         if self.position == "parallel-mlp":
             u, *taps = self.join(x)
-            return (x + self.mlp_half(self.block, x) + u, *taps)
+            return ((x + self.mlp_half(self.block, x)).add_(u), *taps)
         hidden = self.block.mlp(self.block.norm2(x))
         u, *taps = self.join(hidden)
         return (x + self.mlp_branch(self.block, hidden + u), *taps)

@@ -58,6 +58,8 @@ def compare(
 ) -> list[dict[str, Any]]:
     """Return one row per peer and number of tasks: milliseconds, and how many times the first method's.
 
+    ``progress`` is called with what comes next, and once at the end with nothing.
+
     Raises:
         UsageError: peft is not installed.
     """
@@ -92,6 +94,7 @@ def compare(
                     "times_the_backbone": round(float(np.median(rounds.ratios(name, REFERENCE))), 3),
                 }
             )
+    progress("")
     return rows
 
 

@@ -184,7 +184,7 @@ def test_an_installation_is_found_in_its_own_place(installed: Installed) -> None
 
 
 def test_an_installation_lists_its_methods_and_experiments(installed: Installed) -> None:
-    shipped = {p.stem for p in (ROOT / "methods").glob("*.py") if not p.stem.startswith("_")}
+    shipped = {p.stem.replace("_", "-") for p in (ROOT / "methods").glob("*.py") if not p.stem.startswith("_")}
     methods = {row["name"] for row in json.loads(installed.type("list", "methods", "--format", "json"))}
     assert methods == shipped
     experiments = {row["name"] for row in json.loads(installed.type("list", "experiments", "--format", "json"))}

@@ -124,3 +124,12 @@ def test_missed_controls_take_every_label_from_times(tmp_path: Path) -> None:
     )
     write_scaling(record, tmp_path)
     assert "The controls missed" in (tmp_path / PAGE).read_text(encoding="utf-8")
+
+
+def test_the_encoder_is_timed_beside_its_peers(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["bench-peers", "--tasks", "2", "--batch", "1", "--rounds", "2", "--format", "json"])
+    rows = {row["what"]: row for row in json.loads(capsys.readouterr().out)}
+    assert rows["vmt"]["times_the_first"] == 1.0
+    assert {"frozen backbone", "peft LoRA, switched", "single", "lora:scope=shared, merged"} < rows.keys()
+    assert rows["peft LoRA, switched"]["times_the_backbone"] > 1.3
