@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from methods._layers import ACTIVATIONS, Activation, PerTaskLinear
+from methods._read import ScaleAndShift
 from petl_bench.backbones.base import Backbone, Block
 from petl_bench.features import Keyed, PerTask
 
@@ -242,6 +243,10 @@ def read_taps(start: Tensor, reading: Reading, taps: tuple[Tensor, ...]) -> Tens
     """
     constants = [extract.constant(adapter) for adapter, extract in reading]
     shifts = [constant for constant in constants if constant is not None]
+    gains = [extract.gain() for _, extract in reading if type(extract) is AtOutput]
+    if gains and torch.is_grad_enabled() and not torch.compiler.is_compiling():
+        shift = torch.stack(shifts).sum(0) if shifts else torch.zeros_like(gains[0])
+        return ScaleAndShift.apply(start, shift, torch.stack(gains), *taps)
     total = start + spread(torch.stack(shifts).sum(0), taps[0].unsqueeze(0)) if shifts else start
     for (adapter, extract), tap in zip(reading, taps, strict=True):
         total = extract.add(total, adapter, tap.unsqueeze(0))

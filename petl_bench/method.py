@@ -135,8 +135,9 @@ class Method(nn.Module, ABC):
 
     def by_task(self, pyramid: Pyramid) -> Features:
         """Hand every task its part of the pyramid [T * B, C, H, W] of a forked batch."""
-        levels = [level.unflatten(0, (len(self.tasks), -1)) for level in pyramid]
-        return Features(per_task={task: tuple(level[t] for level in levels) for t, task in enumerate(self.tasks)})
+        # Not by index: each index would write gradients of the size of all tasks, T^2 in the backward pass.
+        levels = [level.unflatten(0, (len(self.tasks), -1)).unbind(0) for level in pyramid]
+        return Features(per_task=dict(zip(self.tasks, zip(*levels, strict=True), strict=True)))
 
     def merge(self) -> dict[str, Backbone]:
         """Fold what was trained into plain frozen backbones, one per task, whose pyramids equal this method's features.

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import torch
 
+from methods._read import ScaleAndShift
 from methods.vmt import VMT
 from petl_bench.testing import TASKS, Subject, disturb, losses
 
@@ -62,3 +63,29 @@ def test_alpha_zero_is_the_shared_parallel_adapter() -> None:
     features, trunk = method(images), method.backbone.pyramid(method.backbone.walk(images).streams)
     for task in TASKS:
         assert all(torch.equal(ours, theirs) for ours, theirs in zip(features.for_task(task), trunk, strict=True))
+
+
+@pytest.mark.parametrize("tasks", [1, 3])
+@pytest.mark.parametrize("beside", [True, False])
+def test_the_read_out_has_the_gradients_of_finite_differences(tasks: int, beside: bool) -> None:
+    """For a decoder that reads the stage output as well, and for one that reads the taps alone."""
+    generator = torch.Generator().manual_seed(0)
+
+    def drawn(*shape: int) -> torch.Tensor:
+        return torch.randn(shape, generator=generator, dtype=torch.double).requires_grad_()
+
+    start = drawn(1, 2, 3, 4) if beside else torch.zeros(1, dtype=torch.double)
+    inputs = (start, drawn(tasks, 4), drawn(2, tasks, 4), drawn(2, 3, 4), drawn(2, 3, 4))
+    assert torch.autograd.gradcheck(ScaleAndShift.apply, inputs)
+
+
+def test_the_read_out_is_the_sum_that_inference_takes() -> None:
+    subject = Subject(VMT, VMT.Config(name="vmt"), "swin")
+    method = disturb(subject.build()).method
+    images = subject.images()
+    trained = method(images).per_task
+    with torch.no_grad():
+        inferred = method(images).per_task
+    for task in TASKS:
+        for one, two in zip(trained[task], inferred[task], strict=True):
+            torch.testing.assert_close(one, two, rtol=0, atol=1e-5)
