@@ -22,7 +22,6 @@ from petl_bench.measure.scaling import (
     time_method,
 )
 
-METRICS = ("latency", "macs", "elementwise", "bytes", "memory", "parameters")
 UNITS = {"macs": "macs", "elementwise": "operations", "bytes": "bytes", "memory": "bytes", "parameters": "parameters"}
 FIELDS = {"macs": "macs", "elementwise": "elementwise_ops", "bytes": "bytes_written"}
 
@@ -41,7 +40,7 @@ def scale(
     Args:
         scope: What is measured, for every method alike.
         methods: The ``method`` section of each, by label.
-        metrics: Of ``METRICS``.
+        metrics: ``latency``, ``macs``, ``elementwise``, ``bytes``, ``memory``, ``parameters``.
         processes: How often each method is timed, every time in a process of its own.
         controls: ``floor`` and ``ceiling``, names of methods.
         progress: Called with what comes next, and once at the end with nothing.
@@ -66,7 +65,8 @@ def scale(
             rows += _timed_rows(scope, held, counted, samples[label])
     missed = controls_missed(rows, controls)
     if missed:
-        rows = [row.model_copy(update={"verdict": "none"}) if row.metric == "latency" else row for row in rows]
+        unknown = {"verdict": "none", "contradiction": None}
+        rows = [row.model_copy(update=unknown) if row.metric == "latency" else row for row in rows]
     progress("")
     return ScalingRecord(
         created=datetime.now(UTC).isoformat(timespec="seconds"),

@@ -190,7 +190,8 @@ def scaling_notes(record: ScalingRecord) -> list[str]:
 
 def _where(record: ScalingRecord) -> str:
     batches = sorted(set(record.batch_sizes.values()))
-    timed = f", batch {', '.join(map(str, batches))}, {record.processes} processes of {record.rounds} rounds or more"
+    processes = "1 process" if record.processes == 1 else f"{record.processes} processes"
+    timed = f", batch {', '.join(map(str, batches))}, {processes} of {record.rounds} rounds or more"
     environment = record.environment
     machine = f"{environment.device}, {environment.threads} threads, torch {environment.versions['torch']}"
     shape = f"{record.backbone} at {record.image_size} px, decoder {record.decoder}, {range_of(record)}"
