@@ -22,6 +22,9 @@ ALLOWED: dict[str, tuple[Verdict, ...]] = {
 }
 
 
+Samples = tuple[tuple[float, ...], ...]  # by process, then by round
+
+
 class ScalingRow(Entry):
     """One curve.
 
@@ -45,7 +48,7 @@ class ScalingRow(Entry):
     label: str
     metric: str
     phase: Literal["infer", "train"]
-    part: Literal["encoder", "total"]
+    part: Literal["encoder", "decoders", "total"]
     execution: str
     tasks: tuple[int, ...]
     values: tuple[float, ...]
@@ -68,12 +71,15 @@ class ScalingRecord(Entry):
 
     Attributes:
         batch_sizes: By method, images of a timed pass.
+        mode: How passes were executed: ``eager``, ``compiled``, in ``bf16``, as ``cuda-graphs``.
         noise: Interquartile range of the ratio of the plain backbone's pass to itself.
         rounds: Rounds of every process.
         processes: Processes per method.
         missed: What the controls got wrong; then no time has a verdict.
         controls: The methods whose curves are known: ``floor`` costs nothing per task, ``ceiling`` one backbone.
-        samples: By method, phase/part and ``reference`` or T: milliseconds, one a round, processes one after another.
+        saved_bytes: By method and module of the encoder, bytes kept for the backward pass of one image at most tasks.
+        peak_bytes: By method and phase, then by T: bytes an accelerator allocated beyond the models, and reserved.
+        samples: By method, phase/part and ``reference`` or T: milliseconds by process, one a round.
     """
 
     schema_version: Literal[1] = SCHEMA_VERSION
@@ -82,6 +88,7 @@ class ScalingRecord(Entry):
     image_size: int
     decoder: str
     batch_sizes: dict[str, int] = {}
+    mode: str = "eager"
     noise: float | None = None
     rounds: int = 0
     processes: int = 0
@@ -89,7 +96,9 @@ class ScalingRecord(Entry):
     missed: tuple[str, ...] = ()
     environment: Environment
     rows: tuple[ScalingRow, ...] = Field(min_length=1)
-    samples: dict[str, dict[str, dict[str, tuple[float, ...]]]] = {}
+    saved_bytes: dict[str, dict[str, int]] = {}
+    peak_bytes: dict[str, dict[str, tuple[int, int]]] = {}
+    samples: dict[str, dict[str, dict[str, Samples]]] = {}
 
 
 def exact_fields(tasks: Sequence[int], values: Sequence[float], reference: float) -> dict[str, Any]:
@@ -102,22 +111,25 @@ def exact_fields(tasks: Sequence[int], values: Sequence[float], reference: float
 
 
 def timed_fields(
-    tasks: Sequence[int], samples: Mapping[str, Sequence[float]], base: str, exact_slope: float | None
+    tasks: Sequence[int],
+    samples: Mapping[str, Samples],
+    base: str,
+    exact_slope: float | None,
 ) -> dict[str, Any]:
     """Return the fields of a fit to timed values.
 
     Args:
         tasks: The numbers of tasks.
-        samples: Milliseconds by T and by ``base``, one a round.
+        samples: Milliseconds by T and by ``base``.
         base: What each round is divided by.
         exact_slope: Arithmetic that one more task adds by count.
     """
-    columns = np.asarray([samples[str(number)] for number in tasks]).T
-    reference = np.asarray(samples[base])
+    columns = np.asarray([np.concatenate(samples[str(number)]) for number in tasks]).T
+    reference = np.concatenate(samples[base])
     medians = [float(value) for value in np.median(columns, axis=0)]
     if len(tasks) < 2:
         return _fields(tasks, medians, float(np.median(reference)), None, "none")
-    line = fit(tasks, columns / reference[:, None])
+    line = fit(tasks, columns / reference[:, None], processes=tuple(map(len, samples[base])))
     return _fields(tasks, medians, float(np.median(reference)), line, verdict(line, exact_slope=exact_slope))
 
 

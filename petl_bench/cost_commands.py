@@ -24,7 +24,8 @@ from petl_bench.options import (
 )
 
 PHASES: tuple[Literal["infer", "train"], ...] = ("infer", "train")
-PARTS: tuple[Literal["encoder", "total"], ...] = ("encoder", "total")
+PARTS: tuple[Literal["encoder", "decoders", "total"], ...] = ("encoder", "decoders", "total")
+MODES: tuple[Literal["eager", "compiled", "bf16", "cuda-graphs"], ...] = ("eager", "compiled", "bf16", "cuda-graphs")
 METRICS = ("latency", "macs", "elementwise", "bytes", "memory", "parameters")
 
 Word = TypeVar("Word", bound=str)
@@ -37,13 +38,14 @@ def scaling_command(
     dataset: DatasetOption = None,
     decoder: DecoderOption = None,
     phase: Annotated[str, typer.Option(help="infer, train.")] = "infer,train",
-    part: Annotated[str, typer.Option(help="encoder, total.")] = "encoder,total",
+    part: Annotated[str, typer.Option(help="encoder, decoders, total.")] = "encoder,total",
     metric: Annotated[
         str, typer.Option(help="latency, macs, elementwise, bytes, memory, parameters.")
     ] = "latency,macs",
+    mode: Annotated[str, typer.Option(help="How passes run: eager, compiled, bf16 or cuda-graphs.")] = "eager",
     batch: Annotated[int, typer.Option(min=1, help="Images of a timed pass.")] = 1,
     rounds: Annotated[int, typer.Option(min=2, help="Rounds of every process, at least.")] = 10,
-    seconds: Annotated[float, typer.Option(min=0, help="Seconds of every process, phase and part, at least.")] = 0.0,
+    seconds: Annotated[float, typer.Option(min=0, help="Seconds of every process and phase, at least.")] = 0.0,
     processes: Annotated[int, typer.Option(min=1, help="Processes in which each method is timed.")] = 2,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads of torch [default: its own].")] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda ...")] = "cpu",
@@ -58,13 +60,15 @@ def scaling_command(
     controls = {"floor": roles.floor[0], "ceiling": roles.reference} if "latency" in metrics else {}
     methods = {label: method_section(label) for label in dict.fromkeys([*controls.values(), *_labels(method, asked)])}
     phases, parts = chosen("phase", phase, PHASES), chosen("part", part, PARTS)
-    numbers = _numbers(tasks)
+    numbers, (how, *more) = _numbers(tasks), chosen("mode", mode, MODES)
+    if more:
+        raise UsageError(f"--mode {mode}: one mode a measurement is expected.\nType: --mode {how}")
     from petl_bench.engine.progress import bar
     from petl_bench.measure.scale import scale
     from petl_bench.measure.scaling import Scope
     from petl_bench.report.scaling import scaling_table, write_scaling
 
-    scope = Scope(asked, numbers, phases, parts, batch, rounds, seconds, threads, device)
+    scope = Scope(asked, numbers, phases, parts, how, batch, rounds, seconds, threads, device)
     with bar(Console(stderr=True)) as shown:
         line = shown.add_task("scaling", total=len(methods) + 1, state="")
 

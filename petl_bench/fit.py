@@ -47,18 +47,20 @@ class Line:
         return gap <= max(0.01, max(abs(self.early), abs(self.late)) / 3)
 
 
-def fit(tasks: Sequence[int], ratios: NDArray[np.float64], seed: int = 0) -> Line:
+def fit(tasks: Sequence[int], ratios: NDArray[np.float64], *, processes: Sequence[int] = (), seed: int = 0) -> Line:
     """Fit a Theil-Sen line through the medians.
 
     Args:
         tasks: The numbers of tasks, at least two.
         ratios: [rounds, len(tasks)], each the cost relative to the reference in the same round.
-        seed: Of the bootstrap, which resamples rounds.
+        processes: How many of the rounds each process made, one after another; by default one made all.
+        seed: Of the bootstrap, which resamples rounds within each process.
     """
     counts = np.asarray(tasks, dtype=float)
     slope, intercept = _theil_sen(counts, np.median(ratios, axis=0))
     draw = np.random.default_rng(seed)
-    rows = draw.integers(len(ratios), size=(RESAMPLES, len(ratios)))
+    own = np.split(np.arange(len(ratios)), np.cumsum(processes)[:-1])
+    rows = np.concatenate([draw.choice(rounds, size=(RESAMPLES, len(rounds))) for rounds in own], axis=1)
     slopes = [_theil_sen(counts, np.median(ratios[chosen], axis=0))[0] for chosen in rows]
     low, high = np.quantile(slopes, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Line(

@@ -1,11 +1,12 @@
 """The model of every run: one method and one decoder per task."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from petl_bench.decoders.base import Decoder
+from petl_bench.features import Features
 from petl_bench.method import Method
 
 
@@ -24,12 +25,14 @@ class MultiTaskModel(nn.Module):
 
     def forward(self, image: Tensor) -> dict[str, Tensor]:
         """Predict every task at the size of the image."""
-        features = self.method(image)
-        size = image.shape[-2:]
+        return self.decode(self.method(image), image.shape[-2:])
+
+    def decode(self, features: Features, size: Sequence[int]) -> dict[str, Tensor]:
+        """Predict every task from its features, at ``size`` [H, W]."""
         predictions: dict[str, Tensor] = {}
         for task, decoder in self.decoders.items():
             prediction = decoder(features.for_task(task))
-            predictions[task] = F.interpolate(prediction, size, mode="bilinear", align_corners=False)
+            predictions[task] = F.interpolate(prediction, list(size), mode="bilinear", align_corners=False)
         return predictions
 
     def for_inference(self) -> "MultiTaskModel":

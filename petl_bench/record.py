@@ -93,7 +93,11 @@ class Seconds(Entry):
 
 
 class Environment(Entry):
-    """What would explain a number later."""
+    """What would explain a number later.
+
+    Attributes:
+        keeps_freed_memory: Freed memory stays with the process (see ``petl_bench.allocator``).
+    """
 
     versions: dict[str, str]
     commit: str | None
@@ -103,6 +107,7 @@ class Environment(Entry):
     dtype: str
     threads: int
     platform: str
+    keeps_freed_memory: bool = False
 
 
 class HistoryPoint(Entry):

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from petl_bench import __version__
+from petl_bench.allocator import keeps_freed_memory
 from petl_bench.record import Environment
 
 PACKAGES = ("torch", "timm", "numpy", "accelerate", "torchmetrics")
@@ -28,6 +29,7 @@ def environment(device: torch.device, precision: str) -> Environment:
         dtype=DTYPES[precision],
         threads=torch.get_num_threads(),
         platform=f"{platform.system()} {platform.machine()}",
+        keeps_freed_memory=keeps_freed_memory(),
     )
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from petl_bench.allocator import keep_freed_memory
 from petl_bench.config import RunConfig
 from petl_bench.engine.progress import bar
 from petl_bench.engine.run import Outcome, run
@@ -20,6 +21,7 @@ def run_all(configs: Sequence[RunConfig], out: Path, *, force: bool, start_secon
     """
     console = Console(stderr=True)
     store = Store(out)
+    keep_freed_memory()
     finished = True
     for number, config in enumerate(configs, start=1):
         if len(configs) > 1:

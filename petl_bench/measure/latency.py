@@ -9,7 +9,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from petl_bench.measure.laps import Lap, Laps
+
 WARM_UP_CALLS = 2
+REST = ""  # of a sample, what belongs to no part
 RESOLUTION_FACTOR = 100  # a sample must be this many times the clock's step
 
 
@@ -23,9 +26,11 @@ class Rounds:
 
     Attributes:
         milliseconds: By name, one sample a round; the same place is the same round.
+        by_part: By name and part, likewise: what of a sample went into each part that the thing told of.
     """
 
     milliseconds: Mapping[str, tuple[float, ...]]
+    by_part: Mapping[str, Mapping[str, tuple[float, ...]]]
 
     def ratios(self, name: str, reference: str) -> NDArray[np.float64]:
         """Return the ratio to another thing, round by round."""
@@ -33,7 +38,7 @@ class Rounds:
 
 
 def interleave(
-    things: Mapping[str, Callable[[], Any]],
+    things: Mapping[str, Callable[[Lap], Any]],
     *,
     min_rounds: int,
     min_seconds: float,
@@ -43,10 +48,11 @@ def interleave(
     """Call every thing once a round, in an order that rotates, until both minima are reached.
 
     Args:
-        things: By name, what is timed; each is called twice before, untimed.
+        things: By name, what is timed; each is called twice before, untimed. It gets a lap to call with the name of a
+            part that is done, or to leave alone.
         min_rounds: At least so many rounds.
         min_seconds: At least so long, the untimed calls left out.
-        device: Waited for before and after each sample if it works asynchronously.
+        device: Waited for before and after each sample, and at laps, if it works asynchronously.
         after_round: Called after every round, for a progress bar.
 
     Raises:
@@ -56,27 +62,35 @@ def interleave(
         raise MeasurementError("At least one thing and two rounds are needed: nothing would be measured.")
     for call in things.values():
         for _ in range(WARM_UP_CALLS):
-            call()
-    samples: dict[str, list[float]] = {name: [] for name in things}
+            call(lambda part: None)
+    samples: dict[str, list[dict[str, float]]] = {name: [] for name in things}
     names, started = list(things), time.perf_counter()
     while len(samples[names[0]]) < min_rounds or time.perf_counter() - started < min_seconds:
         for name in names:
             samples[name].append(_sample(things[name], device))
         names = [*names[1:], names[0]]
         after_round()
+    whole = {name: tuple(sum(sample.values()) for sample in held) for name, held in samples.items()}
     step = 1e3 * time.get_clock_info("perf_counter").resolution
-    for name, held in samples.items():
+    for name, held in whole.items():
         if min(held) < RESOLUTION_FACTOR * step:
             raise MeasurementError(f"{name} took {min(held):.2e} ms: too short for the clock, so nothing was measured.")
-    return Rounds({name: tuple(held) for name, held in samples.items()})
+    parts = {
+        name: {part: tuple(sample[part] for sample in held) for part in held[0] if part != REST}
+        for name, held in samples.items()
+    }
+    return Rounds(whole, parts)
 
 
-def _sample(call: Callable[[], Any], device: torch.device | None) -> float:
-    _synchronise(device)
-    started = time.perf_counter()
-    call()
-    _synchronise(device)
-    return 1e3 * (time.perf_counter() - started)
+def _sample(call: Callable[[Lap], Any], device: torch.device | None) -> dict[str, float]:
+    def clock() -> float:
+        _synchronise(device)
+        return 1e3 * time.perf_counter()
+
+    laps = Laps(clock)
+    call(laps)
+    laps(REST)
+    return laps.by_part
 
 
 def _synchronise(device: torch.device | None) -> None:
@@ -84,7 +98,7 @@ def _synchronise(device: torch.device | None) -> None:
         torch.accelerator.synchronize(device)
 
 
-def noise(call: Callable[[], Any], *, min_rounds: int, device: torch.device | None = None) -> float:
+def noise(call: Callable[[Lap], Any], *, min_rounds: int, device: torch.device | None = None) -> float:
     """Return the machine's noise: the interquartile range of the ratio of a thing to itself, in rounds of two."""
     rounds = interleave({"a": call, "b": call}, min_rounds=min_rounds, min_seconds=0.0, device=device)
     low, high = np.quantile(rounds.ratios("a", "b"), [0.25, 0.75])

@@ -69,7 +69,7 @@ def _names_of_running(module: nn.Module, running: list[str]) -> Generator[None]:
 
 @dataclass(frozen=True)
 class Peak:
-    """The allocator's peaks on an accelerator, in bytes."""
+    """The allocator's peaks on an accelerator, in bytes: allocated beyond what was held before, reserved in all."""
 
     allocated_bytes: int
     reserved_bytes: int
@@ -81,6 +81,7 @@ def peak(call: Callable[[], Any], device: torch.device) -> Peak | None:
         return None
     torch.cuda.synchronize(device)
     torch.cuda.reset_peak_memory_stats(device)
+    held = torch.cuda.memory_allocated(device)
     call()
     torch.cuda.synchronize(device)
-    return Peak(torch.cuda.max_memory_allocated(device), torch.cuda.max_memory_reserved(device))
+    return Peak(torch.cuda.max_memory_allocated(device) - held, torch.cuda.max_memory_reserved(device))

@@ -14,15 +14,17 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from petl_bench.allocator import keep_freed_memory
 from petl_bench.config import Section, validate_section
 from petl_bench.engine.build import build_model
 from petl_bench.errors import UsageError
 from petl_bench.features import Features
 from petl_bench.fit import interval_of_median
+from petl_bench.measure.laps import Lap
 from petl_bench.measure.latency import interleave
 from petl_bench.measure.meta import MetaModel, build_on_meta
 from petl_bench.measure.scaling import plain_backbone
-from petl_bench.measure.workload import frozen_pass, inference, materialise
+from petl_bench.measure.workload import Step, frozen_pass, inference, materialise
 
 PEFT = "peft LoRA, switched"
 REFERENCE = "frozen backbone"
@@ -63,10 +65,11 @@ def compare(
     Raises:
         UsageError: peft is not installed.
     """
+    keep_freed_memory()
     rows: list[dict[str, Any]] = []
     for tasks in peers.tasks:
         progress(f"T = {tasks}")
-        things: dict[str, Callable[[], Any]] = {}
+        things: dict[str, Step] = {}
         image = torch.empty(0)
         for label in (*peers.methods, *peers.merged):
             built = build_on_meta({**settings, "method": section_of(label), "tasks": tasks})
@@ -78,7 +81,7 @@ def compare(
             if label in peers.merged:
                 things[f"{label}, merged"] = frozen_pass(model.method.merged(0), image)
             else:
-                things[label] = inference(model, image, "encoder")
+                things[label] = inference(model, image, decode=False)
         rounds = interleave(things, min_rounds=min_rounds, min_seconds=0.0)
         for name, samples in rounds.milliseconds.items():
             ratios = rounds.ratios(name, peers.methods[0])
@@ -98,7 +101,7 @@ def compare(
     return rows
 
 
-def peft_switched(built: MetaModel, image: Tensor, tasks: int) -> Callable[[], list[Tensor]]:
+def peft_switched(built: MetaModel, image: Tensor, tasks: int) -> Step:
     """Return T passes through peft's model of the same backbone, its adapter switched before each.
 
     Rank 4 on the fused qkv, peft's usual form.
@@ -118,15 +121,16 @@ def peft_switched(built: MetaModel, image: Tensor, tasks: int) -> Callable[[], l
         model.add_adapter(name, config)
     model.eval()
 
-    def call() -> list[Tensor]:
-        out: list[Tensor] = []
+    def step(lap: Lap) -> list[Features]:
         with torch.no_grad():
-            for name in names:
-                model.set_adapter(name)
-                out += materialise(Features(shared=model(image)))
-        return out
+            return [materialise(Features(shared=_switched(model, name)(image))) for name in names]
 
-    return call
+    return step
+
+
+def _switched(model: Any, name: str) -> Any:
+    model.set_adapter(name)
+    return model
 
 
 def _images(built: MetaModel, batch_size: int) -> Tensor:

@@ -6,7 +6,15 @@ from typing import Any
 
 import torch
 
-from petl_bench.cost import ScalingRecord, ScalingRow, contradiction, controls_missed, exact_fields, timed_fields
+from petl_bench.cost import (
+    Samples,
+    ScalingRecord,
+    ScalingRow,
+    contradiction,
+    controls_missed,
+    exact_fields,
+    timed_fields,
+)
 from petl_bench.engine.environment import environment
 from petl_bench.measure.flops import Work
 from petl_bench.measure.latency import noise
@@ -18,7 +26,8 @@ from petl_bench.measure.scaling import (
     Timed,
     count_backbone,
     count_method,
-    plain_pass,
+    plain_step,
+    prepare,
     time_method,
 )
 
@@ -49,10 +58,13 @@ def scale(
     config = build_on_meta({**scope.settings, "method": methods[first[0]], "tasks": 1}).config
     unit = count_backbone(config)
     rows: list[ScalingRow] = []
-    samples: dict[str, dict[str, dict[str, tuple[float, ...]]]] = {}
+    samples: dict[str, dict[str, dict[str, Samples]]] = {}
     batches: dict[str, int] = {}
+    saved: dict[str, dict[str, int]] = {}
+    peaks: dict[str, dict[str, tuple[int, int]]] = {}
     progress("the machine's noise")
-    spread = noise(plain_pass(scope, config), min_rounds=10) if "latency" in metrics else None
+    prepare(scope)
+    spread = noise(plain_step(scope, config), min_rounds=10) if "latency" in metrics else None
     for label in first:
         progress(label)
         counted = {tasks: count_method(scope, methods[label], tasks) for tasks in scope.tasks}
@@ -63,6 +75,9 @@ def scale(
             batches[label] = min(one.batch_size for one in timed)
             samples[label] = _joined(timed)
             rows += _timed_rows(scope, held, counted, samples[label])
+            peaks |= _peaks(label, timed)
+        if "memory" in metrics and "encoder" in scope.parts:
+            saved[label] = counted[scope.tasks[-1]].saved["encoder"].by_module
     missed = controls_missed(rows, controls)
     if missed:
         unknown = {"verdict": "none", "contradiction": None}
@@ -75,12 +90,15 @@ def scale(
         decoder=config.decoder.name,
         batch_sizes=batches,
         noise=spread,
+        mode=scope.mode,
         rounds=scope.min_rounds,
         processes=processes if "latency" in metrics else 0,
         controls=dict(controls),
         missed=tuple(missed),
-        environment=environment(torch.device(scope.device), "no"),
+        environment=environment(torch.device(scope.device), "bf16" if scope.mode == "bf16" else "no"),
         rows=tuple(rows),
+        saved_bytes=saved,
+        peak_bytes=peaks,
         samples=samples,
     )
 
@@ -100,8 +118,8 @@ def _counted_rows(
                 if metric in FIELDS:
                     values = [float(getattr(one.work[phase, part], FIELDS[metric])) for one in counted.values()]
                     base = float(getattr(unit, FIELDS[metric])) if phase == "infer" else values[0]
-                elif metric == "memory" and phase == "train":
-                    values = [float(one.saved_bytes[part]) for one in counted.values()]
+                elif metric == "memory" and phase == "train" and part != "decoders":
+                    values = [float(one.saved[part].total_bytes) for one in counted.values()]
                     base = values[0]
                 elif metric == "parameters" and (phase, part) == (scope.phases[0], scope.parts[0]):
                     values = [float(one.parameters) for one in counted.values()]
@@ -114,7 +132,10 @@ def _counted_rows(
 
 
 def _timed_rows(
-    scope: Scope, held: Mapping[str, str], counted: Mapping[int, Counted], samples: Mapping[str, Mapping[str, Any]]
+    scope: Scope,
+    held: Mapping[str, str],
+    counted: Mapping[int, Counted],
+    samples: Mapping[str, Mapping[str, Samples]],
 ) -> list[ScalingRow]:
     rows: list[ScalingRow] = []
     facts = _facts(counted)
@@ -138,11 +159,18 @@ def _facts(counted: Mapping[int, Counted]) -> dict[str, Any]:
     }
 
 
-def _joined(timed: Sequence[Timed]) -> dict[str, dict[str, tuple[float, ...]]]:
-    """Put the rounds of several processes one after another."""
+def _peaks(label: str, timed: Sequence[Timed]) -> dict[str, dict[str, tuple[int, int]]]:
+    """Return the allocator's peaks of the last process, by label and phase, then by T."""
     return {
-        f"{phase}/{part}": {
-            name: tuple(sample for one in timed for sample in one.milliseconds[phase, part][name]) for name in by_name
-        }
+        f"{label} {phase}": {tasks: (one.allocated_bytes, one.reserved_bytes) for tasks, one in by_tasks.items()}
+        for phase, by_tasks in timed[-1].peaks.items()
+        if by_tasks
+    }
+
+
+def _joined(timed: Sequence[Timed]) -> dict[str, dict[str, Samples]]:
+    """Put the rounds of several processes beside each other."""
+    return {
+        f"{phase}/{part}": {name: tuple(one.milliseconds[phase, part][name] for one in timed) for name in by_name}
         for (phase, part), by_name in timed[0].milliseconds.items()
     }

@@ -4,25 +4,26 @@ Every method is timed beside the plain frozen backbone, all numbers of tasks in 
 again in further processes. What can be counted is counted on the meta device.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from typing import Any
 
 import torch
-from torch import Tensor
 
+from petl_bench.allocator import keep_freed_memory
 from petl_bench.backbones.base import Backbone
 from petl_bench.backbones.build import build_backbone
 from petl_bench.config import RunConfig
 from petl_bench.engine.build import build_model
 from petl_bench.measure.flops import Work, tallied
+from petl_bench.measure.laps import Laps
 from petl_bench.measure.latency import interleave
-from petl_bench.measure.memory import saved_for_backward
+from petl_bench.measure.memory import Peak, Saved, peak, saved_for_backward
 from petl_bench.measure.meta import build_on_meta
 from petl_bench.measure.parameters import count
-from petl_bench.measure.workload import Part, Phase, frozen_pass, inference, outputs, training
+from petl_bench.measure.workload import Mode, Part, Phase, Step, frozen_pass, inference, training
 from petl_bench.model import MultiTaskModel
 
 REFERENCE = "reference"
@@ -38,10 +39,11 @@ class Scope:
         settings: Sections as typed: backbone, decoder, dataset and what ``--set`` gave; no method, no tasks.
         tasks: Numbers of tasks, ascending.
         phases: ``infer``, ``train``.
-        parts: ``encoder``, ``total``.
+        parts: ``encoder``, ``decoders``, ``total``; all come from the same passes.
+        mode: How passes are executed: ``eager``, ``compiled``, in ``bf16``, as ``cuda-graphs``.
         batch_size: Images of a pass.
         min_rounds: Rounds of every process.
-        min_seconds: Seconds of every process, for each phase and part.
+        min_seconds: Seconds of every process, for each phase.
         threads: Of torch, or None for its default.
         device: Where passes are timed.
     """
@@ -50,11 +52,17 @@ class Scope:
     tasks: tuple[int, ...]
     phases: tuple[Phase, ...]
     parts: tuple[Part, ...]
+    mode: Mode
     batch_size: int
     min_rounds: int
     min_seconds: float
     threads: int | None
     device: str
+
+    @property
+    def decodes(self) -> bool:
+        """Whether the decoders run at all."""
+        return self.parts != ("encoder",)
 
 
 @dataclass(frozen=True)
@@ -64,10 +72,12 @@ class Timed:
     Attributes:
         batch_size: Images of a pass; half of what was asked, or less, where that did not fit.
         milliseconds: By phase and part, then by ``reference`` and T: one a round.
+        peaks: By phase and T, the allocator's; empty on a device without one.
     """
 
     batch_size: int
     milliseconds: Samples
+    peaks: Mapping[Phase, Mapping[str, Peak]]
 
 
 @dataclass(frozen=True)
@@ -80,7 +90,7 @@ class Counted:
         parameters: Trained by the method.
         backbone_parameters: Of one backbone.
         work: By phase and part, for one image.
-        saved_bytes: Kept for the backward pass of a training step, by part, for one image.
+        saved: Kept for the backward pass of a training step, by part and module, for one image.
     """
 
     execution: str
@@ -88,7 +98,7 @@ class Counted:
     parameters: int
     backbone_parameters: int
     work: Mapping[tuple[Phase, Part], Work]
-    saved_bytes: Mapping[Part, int]
+    saved: Mapping[Part, Saved]
 
 
 def count_method(scope: Scope, method: Mapping[str, Any], tasks: int) -> Counted:
@@ -98,19 +108,26 @@ def count_method(scope: Scope, method: Mapping[str, Any], tasks: int) -> Counted
     size = built.config.dataset.image_size
     image = torch.empty(1, 3, size, size, device="meta")
     work: dict[tuple[Phase, Part], Work] = {}
-    saved: dict[Part, int] = {}
-    for part in scope.parts:
-        for phase in scope.phases:
-            work[phase, part] = _work(model, image, phase, part)
-        run = outputs(model.train(), part)
-        saved[part] = saved_for_backward(model, lambda run=run: run(image)).total_bytes
+    for phase in scope.phases:
+        make = inference if phase == "infer" else training
+        step = make(model, image, decode=scope.decodes)
+        with tallied() as tally:
+            laps = Laps(lambda: tally.work)
+            step(laps)
+        done = {**laps.by_part, "total": sum(laps.by_part.values(), Work())}
+        work |= {(phase, part): done[part] for part in scope.parts}
+    model.train()
+    runs = {"encoder": model.method, "total": model}
+    saved: dict[Part, Saved] = {
+        part: saved_for_backward(model, lambda part=part: runs[part](image)) for part in scope.parts if part in runs
+    }
     return Counted(
         execution=model.method.execution,
         synthetic_tasks=built.synthetic_tasks,
         parameters=count(model).method,
         backbone_parameters=model.method.backbone.num_parameters,
         work=work,
-        saved_bytes=saved,
+        saved=saved,
     )
 
 
@@ -119,16 +136,9 @@ def count_backbone(config: RunConfig) -> Work:
     with torch.device("meta"):
         backbone = plain_backbone(config).to("meta")
     size = config.dataset.image_size
-    call = frozen_pass(backbone, torch.empty(1, 3, size, size, device="meta"))
+    step = frozen_pass(backbone, torch.empty(1, 3, size, size, device="meta"))
     with tallied() as tally:
-        call()
-    return tally.work
-
-
-def _work(model: MultiTaskModel, image: Tensor, phase: Phase, part: Part) -> Work:
-    call = inference(model, image, part) if phase == "infer" else training(model, image, part)
-    with tallied() as tally:
-        call()
+        step(lambda part: None)
     return tally.work
 
 
@@ -141,15 +151,19 @@ def time_method(scope: Scope, method: Mapping[str, Any]) -> Timed:
         while True:
             try:
                 return pool.submit(_time_here, scope, method).result()
-            except torch.OutOfMemoryError:
-                if scope.batch_size == 1:
+            except RuntimeError as error:
+                if scope.batch_size == 1 or not _is_out_of_memory(error):
                     raise
                 scope = replace(scope, batch_size=scope.batch_size // 2)
 
 
+def _is_out_of_memory(error: RuntimeError) -> bool:
+    """Return whether memory ran out; the CPU's allocator has no error type of its own."""
+    return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator: can't allocate memory" in str(error)
+
+
 def _time_here(scope: Scope, method: Mapping[str, Any]) -> Timed:
-    if scope.threads is not None:
-        torch.set_num_threads(scope.threads)
+    prepare(scope)
     device = torch.device(scope.device)
     models: dict[str, MultiTaskModel] = {}
     config: RunConfig | None = None
@@ -159,26 +173,37 @@ def _time_here(scope: Scope, method: Mapping[str, Any]) -> Timed:
         models[str(tasks)] = build_model(config, built.channels).to(device)
     assert config is not None, "no numbers of tasks"
     image = torch.rand(scope.batch_size, 3, config.dataset.image_size, config.dataset.image_size, device=device)
-    reference = frozen_pass(plain_backbone(config).to(device), image)
+    reference = frozen_pass(plain_backbone(config).to(device), image, scope.mode)
     samples: Samples = {}
+    peaks: dict[Phase, dict[str, Peak]] = {}
     for phase in scope.phases:
-        step: Callable[[MultiTaskModel, Tensor, Part], Any] = inference if phase == "infer" else training
+        make = inference if phase == "infer" else training
+        steps = {tasks: make(model, image, scope.mode, decode=scope.decodes) for tasks, model in models.items()}
+        rounds = interleave(
+            {REFERENCE: reference, **steps}, min_rounds=scope.min_rounds, min_seconds=scope.min_seconds, device=device
+        )
         for part in scope.parts:
-            things = {tasks: step(model, image, part) for tasks, model in models.items()}
-            rounds = interleave(
-                {REFERENCE: reference, **things},
-                min_rounds=scope.min_rounds,
-                min_seconds=scope.min_seconds,
-                device=device,
-            )
-            samples[phase, part] = dict(rounds.milliseconds)
-    return Timed(scope.batch_size, samples)
+            own = {
+                tasks: rounds.milliseconds[tasks] if part == "total" else rounds.by_part[tasks][part] for tasks in steps
+            }
+            samples[phase, part] = {REFERENCE: rounds.milliseconds[REFERENCE], **own}
+        found = {tasks: peak(lambda step=step: step(lambda part: None), device) for tasks, step in steps.items()}
+        peaks[phase] = {tasks: one for tasks, one in found.items() if one is not None}
+    return Timed(scope.batch_size, samples, peaks)
 
 
-def plain_pass(scope: Scope, config: RunConfig) -> Callable[[], Any]:
+def prepare(scope: Scope) -> None:
+    """Set what holds for the whole process: threads, and memory that is kept."""
+    if scope.threads is not None:
+        torch.set_num_threads(scope.threads)
+    keep_freed_memory()
+
+
+def plain_step(scope: Scope, config: RunConfig) -> Step:
     """Return one pass of the plain backbone of a run on random images."""
     device, size = torch.device(scope.device), config.dataset.image_size
-    return frozen_pass(plain_backbone(config).to(device), torch.rand(scope.batch_size, 3, size, size, device=device))
+    image = torch.rand(scope.batch_size, 3, size, size, device=device)
+    return frozen_pass(plain_backbone(config).to(device), image, scope.mode)
 
 
 def plain_backbone(config: RunConfig) -> Backbone:

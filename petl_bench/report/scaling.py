@@ -14,7 +14,7 @@ RECORD = "scaling.json"
 PAGE = "README.md"
 FIGURE = "scaling.png"
 PHASES = {"infer": "inference", "train": "training step"}
-PARTS = {"encoder": "encoder", "total": "encoder and decoders"}
+PARTS = {"encoder": "encoder", "decoders": "decoders alone", "total": "encoder and decoders"}
 HEADER = (
     "method",
     "execution",
@@ -91,8 +91,8 @@ def _draw_panel(axes: Axes, record: ScalingRecord, rows: Sequence[ScalingRow], p
     axes.annotate("1 x", (tasks[-1], 1.0), color="0.4", fontsize="small", ha="right", va="top")
     for number, row in enumerate(rows):
         held = record.samples[row.label][f"{row.phase}/{row.part}"]
-        base = np.asarray(held["reference" if row.phase == "infer" else str(row.tasks[0])])
-        ratios = np.asarray([held[str(t)] for t in row.tasks]) / base
+        base = np.concatenate(held["reference" if row.phase == "infer" else str(row.tasks[0])])
+        ratios = np.asarray([np.concatenate(held[str(t)]) for t in row.tasks]) / base
         low, middle, high = np.quantile(ratios, [0.25, 0.5, 0.75], axis=1)
         axes.errorbar(
             tasks,

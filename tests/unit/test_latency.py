@@ -1,20 +1,36 @@
 """A harness that measured nothing, or something else, says so."""
 
 import time
+from collections.abc import Callable
 
 import pytest
 
+from petl_bench.measure.laps import Lap
 from petl_bench.measure.latency import MeasurementError, interleave, noise
 
 
-def sleeper(milliseconds: float) -> object:
-    return lambda: time.sleep(milliseconds / 1e3)
+def sleeper(milliseconds: float) -> Callable[[Lap], None]:
+    return lambda lap: time.sleep(milliseconds / 1e3)
 
 
 def test_samples_are_kept_and_ratios_are_taken_round_by_round() -> None:
     rounds = interleave({"short": sleeper(2), "long": sleeper(6)}, min_rounds=5, min_seconds=0)
     assert {len(held) for held in rounds.milliseconds.values()} == {5}
     assert 2 < float(sorted(rounds.ratios("long", "short"))[2]) < 4
+
+
+def test_a_sample_is_split_by_the_parts_that_the_step_tells_of() -> None:
+    def step(lap: Lap) -> None:
+        for part, milliseconds in (("encoder", 4), ("decoders", 20), ("encoder", 4)):
+            time.sleep(milliseconds / 1e3)
+            lap(part)
+
+    rounds = interleave({"one": step}, min_rounds=3, min_seconds=0)
+    parts = rounds.by_part["one"]
+    assert min(parts["encoder"]) >= 8
+    assert min(parts["decoders"]) >= 20
+    for whole, *held in zip(rounds.milliseconds["one"], parts["encoder"], parts["decoders"], strict=True):
+        assert whole == pytest.approx(sum(held), rel=0.05)
 
 
 def test_both_minima_are_reached() -> None:
@@ -25,7 +41,7 @@ def test_both_minima_are_reached() -> None:
 def test_the_first_expensive_calls_are_not_in_the_samples() -> None:
     calls: list[int] = []
 
-    def slow_at_first() -> None:
+    def slow_at_first(lap: Lap) -> None:
         calls.append(1)
         time.sleep(0.05 if len(calls) <= 2 else 0.002)
 
@@ -35,7 +51,7 @@ def test_the_first_expensive_calls_are_not_in_the_samples() -> None:
 
 def test_things_are_interleaved_in_an_order_that_rotates() -> None:
     order: list[str] = []
-    things = {name: lambda name=name: (order.append(name), time.sleep(0.001)) for name in "abc"}
+    things = {name: lambda lap, name=name: (order.append(name), time.sleep(0.001)) for name in "abc"}
     interleave(things, min_rounds=3, min_seconds=0)
     assert order[6:] == list("abcbcacab")
 
@@ -52,4 +68,4 @@ def test_nothing_to_time_is_refused() -> None:
 
 
 def test_the_noise_of_a_steady_thing_is_small() -> None:
-    assert 0 <= noise(sleeper(5), min_rounds=6) < 0.5
+    assert 0 <= noise(sleeper(40), min_rounds=8) < 0.5

@@ -26,6 +26,7 @@ def scope(**changes: Any) -> Scope:
         "tasks": TASKS,
         "phases": ("infer", "train"),
         "parts": ("encoder", "total"),
+        "mode": "eager",
         "batch_size": 1,
         "min_rounds": 2,
         "min_seconds": 0.0,
