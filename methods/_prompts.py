@@ -43,7 +43,8 @@ class PromptedBlock(Carrying):
     def forward(self, x: Tensor, carried: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """Map tokens [B, ..., C] and carried prompts to the block's tokens and, if it hands them on, its prompts."""
         prompts = self.entering(len(x), carried)
-        values, own_values = self.attend(self.block, self.block.norm1(x), self.block.norm1(prompts))
+        normed = self.block.norm1(x), self.block.norm1(prompts)
+        values, own_values = self.attend(self.block, *normed, prompts_attend=self.hands_on)
         x = x + self.attention_branch(self.block, values)
         x = x + self.mlp_half(self.block, x)
         if not self.hands_on:

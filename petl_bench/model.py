@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from petl_bench.decoders.base import Decoder
+from petl_bench.decoders.base import Decoder, DecodersTogether
 from petl_bench.features import Features
 from petl_bench.method import Method
 
@@ -13,10 +13,13 @@ from petl_bench.method import Method
 class MultiTaskModel(nn.Module):
     """Maps images [B, 3, H, W] in 0..1 to raw predictions [B, channels, H, W] by task."""
 
-    def __init__(self, method: Method, decoders: Mapping[str, nn.Module]) -> None:
+    def __init__(
+        self, method: Method, decoders: Mapping[str, nn.Module], together: DecodersTogether | None = None
+    ) -> None:
         super().__init__()
         self.method = method
         self.decoders = nn.ModuleDict(decoders)
+        self.together = together
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -29,16 +32,20 @@ class MultiTaskModel(nn.Module):
 
     def decode(self, features: Features, size: Sequence[int]) -> dict[str, Tensor]:
         """Predict every task from its features, at ``size`` [H, W]."""
-        predictions: dict[str, Tensor] = {}
-        for task, decoder in self.decoders.items():
-            prediction = decoder(features.for_task(task))
-            predictions[task] = F.interpolate(prediction, list(size), mode="bilinear", align_corners=False)
-        return predictions
+        pyramids = [features.for_task(task) for task in self.decoders]
+        if self.together is not None and self.together.is_faster_on(pyramids[0]):
+            own = self.together(pyramids)
+        else:
+            own = [decoder(pyramid) for decoder, pyramid in zip(self.decoders.values(), pyramids, strict=True)]
+        full = [F.interpolate(one, list(size), mode="bilinear", align_corners=False) for one in own]
+        return dict(zip(self.decoders, full, strict=True))
 
     def for_inference(self) -> "MultiTaskModel":
         """Return a model in evaluation mode that predicts the same with folded decoders; it shares the method."""
-        decoders = {task: decoder.folded() for task, decoder in self.decoders.items() if isinstance(decoder, Decoder)}
-        return MultiTaskModel(self.method, decoders).eval()
+        made = {task: decoder for task, decoder in self.decoders.items() if isinstance(decoder, Decoder)}
+        folded = {task: decoder.folded() for task, decoder in made.items()}
+        together = next(iter(made.values())).together(list(folded.values()))
+        return MultiTaskModel(self.method, folded, together).eval()
 
     def trained_state(self) -> dict[str, Tensor]:
         """Return what was trained, and the decoders' buffers, by name, on the CPU."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from petl_bench.features import Pyramid, fork
@@ -73,6 +74,20 @@ class Walk:
     extras: tuple[tuple[Tensor, ...], ...]
 
 
+def keys_and_values(qkv: nn.Module, tokens: Tensor) -> Tensor:
+    """Project tokens [B, p, C] that are only attended to, and so need no queries, to keys and values [B, p, 2C]."""
+    width = tokens.shape[-1]
+    if not isinstance(qkv, nn.Linear):
+        return qkv(tokens)[..., width:]
+    bias: Tensor | None = qkv.bias
+    return F.linear(tokens, qkv.weight[width:], bias if bias is None else bias[width:])
+
+
+def heads_of(projected: Tensor, parts: int, heads: int) -> tuple[Tensor, ...]:
+    """Split a fused projection [B, N, parts * C] into ``parts`` tensors [B, heads, N, C / heads]."""
+    return projected.unflatten(2, (parts, heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
+
+
 class Backbone(nn.Module, ABC):
     """A frozen trunk: images [B, 3, H, W] in 0..1 to a pyramid of four maps.
 
@@ -128,16 +143,19 @@ class Backbone(nn.Module, ABC):
 
     @staticmethod
     @abstractmethod
-    def attend(block: Any, x: Tensor, prompts: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+    def attend(
+        block: Any, x: Tensor, prompts: Tensor | None = None, *, prompts_attend: bool = False
+    ) -> tuple[Tensor, Tensor | None]:
         """Return the values of attention before the output projection, in the layout of the tokens ``x``.
 
         Args:
             block: A block whose ``attn`` is timm's; its ``qkv`` may have been replaced.
             x: Normalised tokens in the trunk's layout.
-            prompts: Normalised extra tokens [B, p, C] that take part, or None.
+            prompts: Normalised extra tokens [B, p, C] that the tokens attend to, or None.
+            prompts_attend: The prompts attend too, to the tokens and to each other.
 
         Returns:
-            The values for ``x``, and for the prompts [B, p, C] (averaged over windows), or None.
+            The values for ``x``, and for prompts that attend [B, p, C] (averaged over windows), or None.
         """
 
     @staticmethod

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from timm.models.swin_transformer import window_partition, window_reverse
 from torch import Tensor, nn
 
-from petl_bench.backbones.base import Backbone, Block, StageInfo
+from petl_bench.backbones.base import Backbone, Block, StageInfo, heads_of, keys_and_values
 from petl_bench.features import Keyed
 
 
@@ -49,11 +49,31 @@ class PositionedAttention(Keyed):
 
 def _values(attention: Any, x: Tensor, bias: Tensor) -> Tensor:
     """Attend within windows [n, N, C] with a bias that broadcasts to [n, heads, N, N]; no output projection."""
-    qkv = attention.qkv(x).unflatten(2, (3, attention.num_heads, -1)).permute(2, 0, 3, 1, 4)
-    query, key, value = qkv.unbind(0)
+    query, key, value = heads_of(attention.qkv(x), 3, attention.num_heads)
+    return _mixed(attention, query, key, value, bias)
+
+
+def _mixed(attention: Any, query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor:
+    """Mix values [n, heads, N, C / heads] to [n, N, C]."""
     dropout = attention.attn_drop.p if attention.training else 0.0
     out = F.scaled_dot_product_attention(query, key, value, attn_mask=bias, dropout_p=dropout)
     return out.transpose(1, 2).flatten(2)
+
+
+def _prompted(attention: Any, windows: Tensor, bias: Tensor, prompts: Tensor, *, prompts_attend: bool) -> Tensor:
+    """Attend within windows [B * nW, N, C] and to the prompts [B, p, C] of their image, projected once for all windows.
+
+    Prompts have neither bias nor mask. Returns [B * nW, N, C], or [B * nW, N + p, C] when they attend too.
+    """
+    heads, number = attention.num_heads, prompts.shape[1]
+    own = heads_of(attention.qkv(windows), 3, heads)
+    projected = attention.qkv(prompts) if prompts_attend else keys_and_values(attention.qkv, prompts)
+    theirs = heads_of(projected.repeat_interleave(len(windows) // len(prompts), 0), 3 if prompts_attend else 2, heads)
+    if not prompts_attend:
+        query, (key, value) = own[0], (torch.cat(pair, 2) for pair in zip(own[1:], theirs, strict=True))
+        return _mixed(attention, query, key, value, F.pad(bias, (0, number)))
+    query, key, value = (torch.cat(pair, 2) for pair in zip(own, theirs, strict=True))
+    return _mixed(attention, query, key, value, F.pad(bias, (0, number, 0, number)))
 
 
 class SwinBackbone(Backbone):
@@ -102,7 +122,9 @@ class SwinBackbone(Backbone):
         return block.drop_path2(block.mlp(block.norm2(x)))
 
     @staticmethod
-    def attend(block: Any, x: Tensor, prompts: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+    def attend(
+        block: Any, x: Tensor, prompts: Tensor | None = None, *, prompts_attend: bool = False
+    ) -> tuple[Tensor, Tensor | None]:
         """Attend within shifted windows of [B, H, W, C]; prompts stand in every window, without bias or mask."""
         batch, height, width, _ = x.shape
         rows, columns = block.window_size
@@ -114,14 +136,14 @@ class SwinBackbone(Backbone):
         mask = block.get_attn_mask(shifted) if block.dynamic_mask else block.attn_mask
         if mask is not None:
             bias = (bias + mask[:, None]).repeat(batch, 1, 1, 1)
+        own = None
         if prompts is None:
-            values, own = _values(block.attn, windows, bias), None
+            values = _values(block.attn, windows, bias)
         else:
-            number, tokens = prompts.shape[1], windows.shape[1]
-            copies = len(windows) // batch
-            windows = torch.cat([windows, prompts.repeat_interleave(copies, 0)], 1)
-            values = _values(block.attn, windows, F.pad(bias, (0, number, 0, number)))
-            own = values[:, tokens:].unflatten(0, (batch, copies)).mean(1)
+            values = _prompted(block.attn, windows, bias, prompts, prompts_attend=prompts_attend)
+        if prompts_attend:
+            tokens = windows.shape[1]
+            own = values[:, tokens:].unflatten(0, (batch, -1)).mean(1)
             values = values[:, :tokens]
         merged = window_reverse(values.unflatten(1, (rows, columns)), (rows, columns), *shifted.shape[1:3])
         merged = merged[:, :height, :width]

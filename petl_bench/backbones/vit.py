@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from timm.layers.attention import Attention
 from torch import Tensor, nn
 
-from petl_bench.backbones.base import Backbone, Block, StageInfo
+from petl_bench.backbones.base import Backbone, Block, StageInfo, heads_of, keys_and_values
 from petl_bench.errors import UsageError
 
 STRIDES = (4, 8, 16, 32)
@@ -77,7 +77,9 @@ class VitBackbone(Backbone):
         return block.drop_path2(block.ls2(block.mlp(block.norm2(x))))
 
     @staticmethod
-    def attend(block: Any, x: Tensor, prompts: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+    def attend(
+        block: Any, x: Tensor, prompts: Tensor | None = None, *, prompts_attend: bool = False
+    ) -> tuple[Tensor, Tensor | None]:
         """Attend among tokens [B, N, C] and prompts, which stand last."""
         attention = block.attn
         if not isinstance(attention, Attention):
@@ -85,15 +87,18 @@ class VitBackbone(Backbone):
                 f"The attention of this backbone is a {type(attention).__name__}; this method needs the plain one of a "
                 "ViT.\nType: petl-bench list backbones"
             )
-        tokens = x if prompts is None else torch.cat([x, prompts], 1)
-        qkv = attention.qkv(tokens).unflatten(2, (3, attention.num_heads, -1)).permute(2, 0, 3, 1, 4)
-        query, key, value = qkv.unbind(0)
+        heads = attention.num_heads
+        attending = torch.cat([x, prompts], 1) if prompts is not None and prompts_attend else x
+        query, key, value = heads_of(attention.qkv(attending), 3, heads)
+        if prompts is not None and not prompts_attend:
+            more_keys, more_values = heads_of(keys_and_values(attention.qkv, prompts), 2, heads)
+            key, value = torch.cat([key, more_keys], 2), torch.cat([value, more_values], 2)
         dropout = attention.attn_drop.p if attention.training else 0.0
         values = F.scaled_dot_product_attention(
             attention.q_norm(query), attention.k_norm(key), value, dropout_p=dropout
         )
         values = values.transpose(1, 2).flatten(2)
-        return values[:, : x.shape[1]], None if prompts is None else values[:, x.shape[1] :]
+        return values[:, : x.shape[1]], values[:, x.shape[1] :] if prompts_attend else None
 
     @staticmethod
     def attention_branch(block: Any, context: Tensor) -> Tensor:

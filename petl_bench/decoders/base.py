@@ -25,6 +25,23 @@ class Decoder(nn.Module, ABC):
         """Return a module for inference alone that predicts the same with less work. By default the decoder itself."""
         return self
 
+    @staticmethod
+    def together(folded: Sequence[nn.Module]) -> "DecodersTogether | None":
+        """Return one module that does what several folded decoders do, or None if there is none, as by default."""
+        return None
+
     @abstractmethod
     def forward(self, pyramid: Pyramid) -> Tensor:
         """Map levels [B, C_s, H_s, W_s] to predictions [B, channels, H_0, W_0]."""
+
+
+class DecodersTogether(nn.Module, ABC):
+    """Several decoders of one shape as one module, for inference alone: fewer operations, each of them larger."""
+
+    @abstractmethod
+    def is_faster_on(self, pyramid: Pyramid) -> bool:
+        """Return whether maps of this size are decoded faster together than one after another."""
+
+    @abstractmethod
+    def forward(self, pyramids: Sequence[Pyramid]) -> list[Tensor]:
+        """Map one pyramid a decoder to its predictions [B, channels, H_0, W_0], in the order of the decoders."""

@@ -11,9 +11,11 @@ from torch import Tensor, nn
 
 from petl_bench.backbones.base import StageInfo
 from petl_bench.config import DecoderConfig, Positive
-from petl_bench.decoders.base import Decoder
+from petl_bench.decoders.base import Decoder, DecodersTogether
 from petl_bench.features import Pyramid
 from petl_bench.registry import DECODERS
+
+FEW_PIXELS = 2048  # of the finest maps of a batch, up to which decoders run faster together (tests/benchmark)
 
 
 def upsampled_sum(maps: Sequence[Tensor]) -> Tensor:
@@ -46,6 +48,36 @@ class FoldedSegFormer(nn.Module):
             F.conv2d(level, self.get_buffer(f"matrix_{s}"), bias if s == 0 else None) for s, level in enumerate(pyramid)
         ]
         return self.predict(upsampled_sum(maps).relu_())
+
+
+class SegFormersTogether(DecodersTogether):
+    """Folded decoders of one width, level by level in one product for all; only their last convolutions differ."""
+
+    def __init__(self, folded: Sequence[FoldedSegFormer]) -> None:
+        super().__init__()
+        self.levels = folded[0].levels
+        for level in range(self.levels):
+            own = [one.get_buffer(f"matrix_{level}")[:, :, 0, 0] for one in folded]
+            self.register_buffer(f"matrix_{level}", torch.stack(own))  # [T, W, C]
+        self.register_buffer("bias", torch.stack([one.get_buffer("bias") for one in folded])[:, None])
+        self.predict = nn.ModuleList(one.predict for one in folded)
+
+    def is_faster_on(self, pyramid: Pyramid) -> bool:
+        """Return whether the finest maps are so small that starting an operation costs more than doing it."""
+        batch, _, height, width = pyramid[0].shape
+        return len(self.predict) > 1 and batch * height * width <= FEW_PIXELS
+
+    def forward(self, pyramids: Sequence[Pyramid]) -> list[Tensor]:
+        """Map one pyramid a decoder to its predictions [B, channels, H_0, W_0]."""
+        number, maps = len(pyramids), list[Tensor]()
+        for level in range(self.levels):
+            batch, _, height, width = pyramids[0][level].shape
+            tokens = [pyramid[level].permute(0, 2, 3, 1).flatten(0, 2) for pyramid in pyramids]  # [B * H * W, C]
+            rows, matrix = torch.stack(tokens), self.get_buffer(f"matrix_{level}").mT
+            own = torch.baddbmm(self.get_buffer("bias"), rows, matrix) if level == 0 else rows @ matrix
+            maps.append(own.view(number * batch, height, width, -1).permute(0, 3, 1, 2))
+        fused = upsampled_sum(maps).relu_().chunk(number)
+        return [predict(own) for predict, own in zip(self.predict, fused, strict=True)]
 
 
 @DECODERS.register("segformer")
@@ -95,3 +127,8 @@ class SegFormer(Decoder):
             matrices.append((fuse @ project.weight[:, :, 0, 0].double())[:, :, None, None].to(dtype))
             bias = bias + fuse @ project.bias.double()
         return FoldedSegFormer(matrices, bias.to(dtype), self.predict)
+
+    @staticmethod
+    def together(folded: Sequence[nn.Module]) -> SegFormersTogether | None:
+        """Return the decoders as one; all those of a run have one width."""
+        return SegFormersTogether([one for one in folded if isinstance(one, FoldedSegFormer)])

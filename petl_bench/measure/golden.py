@@ -1,35 +1,15 @@
-"""The guard of parameter counts: every method's numbers in a committed file, and what differs from it now."""
+"""The guard of counts: every method's parameters and costs in a committed file, and what differs from it now."""
 
 import json
-import pickle
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import torch
-from rich.console import Console
-
-from petl_bench import plan, plugins
-from petl_bench.backbones.build import build_backbone
-from petl_bench.engine.progress import bar
+from petl_bench import plugins
 from petl_bench.errors import UsageError, unknown_name
-from petl_bench.measure.explain import OWNERS
-from petl_bench.measure.parameters import held_parameters
-
-TASKS = (1, 4, 16)
-IMAGE_SIZES = {
-    "embedded": (64, 96),
-    "swin_tiny_patch4_window7_224": (224, 448),
-    "swin_base_patch4_window7_224": (224, 448),
-    "vit_small_patch16_224": (224, 448),
-    "vit_base_patch16_224": (224, 448),
-}
+from petl_bench.measure.gate import Cell, Golden, count_all
 
 CHANGELOG = 'A count that is moved on purpose needs a line in CHANGELOG.md under "Results affected".'
-
-Cell = dict[str, int | str]
-# Counts by method, backbone, image size and number of tasks; None where a method is not defined on a backbone.
-Golden = dict[str, dict[str, dict[str, dict[str, Cell]] | None]]
 
 
 def check_golden(path: Path, method: str) -> tuple[bool, str]:
@@ -40,64 +20,43 @@ def check_golden(path: Path, method: str) -> tuple[bool, str]:
         method: The method to look at, or ``all``.
 
     Raises:
-        UsageError: The file cannot be read, or an unknown method.
+        UsageError: The file cannot be read or holds no counts, an unknown method, or nothing to count.
     """
     old, known = read_golden(path), list(plugins.listings("methods"))
     if method != "all":
         if method not in known:
             raise unknown_name("method", method, known, command="petl-bench list methods")
         old, known = {name: counts for name, counts in old.items() if name == method}, [method]
-    new = count_all(known)
+    new = _counted(known)
     moved = differences(old, new)
     if not moved:
-        return True, f"{path}: {len(list(_cells(new)))} counts of {len(new)} methods are equal"
+        return True, f"{path}: {_size(new)} are equal"
     summary = f"{path}: {len(moved)} differences. If they are on purpose, type: petl-bench params --write {path}"
     return False, "\n".join([*moved, summary, CHANGELOG])
 
 
 def update_golden(path: Path) -> str:
-    """Count everything, write it to ``path``, and return what to tell."""
-    golden = count_all(list(plugins.listings("methods")))
+    """Count everything, write it to ``path``, and return what to tell.
+
+    Raises:
+        UsageError: The file cannot be written, or there is nothing to count.
+    """
+    golden = _counted(list(plugins.listings("methods")))
     write_golden(path, golden)
-    return f"{path}: {len(list(_cells(golden)))} counts of {len(golden)} methods written. {CHANGELOG}"
+    return f"{path}: {_size(golden)} written. {CHANGELOG}"
 
 
-def count_all(methods: Sequence[str]) -> Golden:
-    """Count methods with their default settings on every backbone, size and number of tasks of the guard."""
-    golden: Golden = {method: {} for method in methods}
-    with bar(Console(stderr=True)) as shown:
-        job = shown.add_task("count", total=len(methods) * len(IMAGE_SIZES), state="")
-        for name, sizes in IMAGE_SIZES.items():
-            backbones = {size: _pickled(name, size) for size in sizes}
-            for method in methods:
-                shown.update(job, state=f"{method} on {name}")
-                golden[method][name] = _count_on(method, name, backbones)
-                shown.advance(job)
+def _counted(methods: list[str]) -> Golden:
+    """Count, and refuse to call nothing a result."""
+    golden = count_all(methods)
+    if not any(_cells(golden)):
+        raise UsageError("Nothing was counted: there is no method.\nType: petl-bench list methods")
     return golden
 
 
-def _pickled(name: str, image_size: int) -> tuple[str, bytes]:
-    """Return the family of a backbone and the backbone, which unpickles three times faster than it is copied."""
-    with torch.device("meta"):
-        backbone = build_backbone(name, weights="random", image_size=image_size, seed=0)
-    return backbone.family, pickle.dumps(backbone)
-
-
-def _count_on(method: str, name: str, backbones: Mapping[int, tuple[str, bytes]]) -> dict[str, dict[str, Cell]] | None:
-    made = plugins.load("methods", method)
-    config = plan.plan({"method": {"name": method}, "backbone": {"name": name}}, plugins.vocabulary).method
-    counted: dict[str, dict[str, Cell]] = {}
-    for size, (family, pickled) in backbones.items():
-        if family not in made.families:
-            return None
-        counted[str(size)] = {}
-        for number in TASKS:
-            with torch.device("meta"):
-                built = made(pickle.loads(pickled), tuple(f"task_{i}" for i in range(number)), config, 0)
-            held = held_parameters(built)
-            owners = {owner: getattr(held, owner) for owner in OWNERS}
-            counted[str(size)][str(number)] = {"execution": built.execution, **owners}
-    return counted
+def _size(golden: Golden) -> str:
+    cells = [cell for _, cell in _cells(golden)]
+    return f"{len(cells)} counts of {len(golden)} methods, {sum('infer_macs' in cell for cell in cells)} with costs,"
 
 
 def write_golden(path: Path, golden: Golden) -> None:
@@ -122,11 +81,12 @@ def read_golden(path: Path) -> Golden:
     """Read counts that ``write_golden`` wrote.
 
     Raises:
-        UsageError: The file is missing or holds something else.
+        UsageError: The file is missing, empty, or holds something else.
     """
     try:
         golden = json.loads(path.read_text(encoding="utf-8"))
-        list(_cells(golden))
+        if not any(_cells(golden)):
+            raise ValueError("it is empty")
     except OSError as error:
         reason = f"the file cannot be read: {error.strerror}"
     except (ValueError, AttributeError, TypeError) as error:
@@ -137,14 +97,14 @@ def read_golden(path: Path) -> Golden:
 
 
 def differences(old: Golden, new: Golden) -> list[str]:
-    """Say, one line each, which counts moved: method, backbone, image size, T, and every owner's old and new number."""
+    """Say, one line each, which cells moved: method, backbone, image size, T, and old and new number of what did."""
     lines = [f"{method}: in the file, but there is no such method now" for method in sorted(old.keys() - new.keys())]
     lines += [f"{method}: a method that is not in the file" for method in sorted(new.keys() - old.keys())]
     both = old.keys() & new.keys()
     was, now = ({at: cell for at, cell in _cells(golden) if at[0] in both} for golden in (old, new))
     for at in [*was, *(at for at in now if at not in was)]:
         before, after = was.get(at, {}), now.get(at, {})
-        moved = [key for key in ("execution", *OWNERS) if before.get(key) != after.get(key)]
+        moved = [key for key in dict.fromkeys([*before, *after]) if before.get(key) != after.get(key)]
         if moved:
             method, backbone, size, tasks = at
             told = ", ".join(f"{key} {_said(before.get(key))} -> {_said(after.get(key))}" for key in moved)

@@ -1,15 +1,11 @@
-"""The guard: the counts of every method are those of the committed file, and a change is named.
+"""The guard: parameters and costs of every method are those of the committed file, and a change is named.
 
-A deliberate change: ``petl-bench params --write tests/golden/parameters.json``, and a line under "Results affected".
+A deliberate change: ``petl-bench params --write tests/golden/counts.json``, and a line under "Results affected".
 """
 
 import copy
 import json
-import os
 import re
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -17,10 +13,12 @@ import pytest
 from petl_bench import plugins
 from petl_bench.cli import main
 from petl_bench.errors import UsageError
-from petl_bench.measure.golden import IMAGE_SIZES, TASKS, check_golden, differences, read_golden, write_golden
+from petl_bench.measure.gate import COST_CELLS, IMAGE_SIZES, TASKS
+from petl_bench.measure.golden import check_golden, differences, read_golden, write_golden
 
+COSTS = ("infer_macs", "infer_elementwise_ops", "train_macs", "train_elementwise_ops")
 ROOT = Path(__file__).resolve().parents[2]
-GOLDEN = ROOT / "tests" / "golden" / "parameters.json"
+GOLDEN = ROOT / "tests" / "golden" / "counts.json"
 
 
 def call(*arguments: str) -> int:
@@ -47,6 +45,15 @@ def test_the_file_holds_every_method_backbone_size_and_number_of_tasks() -> None
                 }
     undefined = {(method, backbone) for method, row in golden.items() for backbone, cell in row.items() if cell is None}
     assert undefined == {("relative-bias", "vit_small_patch16_224"), ("relative-bias", "vit_base_patch16_224")}
+
+
+def test_the_file_holds_what_every_method_costs_on_both_backbones_where_it_is_defined() -> None:
+    assert {(name, size) for name, size, _ in COST_CELLS} == {("embedded", 64), ("swin_tiny_patch4_window7_224", 224)}
+    assert len(COST_CELLS) == 2 * 2
+    for method, backbones in read_golden(GOLDEN).items():
+        for name, size, tasks in COST_CELLS:
+            cell = backbones[name][str(size)][str(tasks)]  # pyright: ignore[reportOptionalSubscript]
+            assert all(int(cell[cost]) > 0 for cost in COSTS), (method, name, tasks)
 
 
 def test_the_file_has_one_line_for_a_method_and_a_backbone(tmp_path: Path) -> None:
@@ -81,6 +88,21 @@ def test_a_difference_names_method_backbone_size_tasks_and_owner() -> None:
     assert len(told) == 2 + 1 + len(TASKS) * 2
 
 
+def test_a_moved_cost_is_one_line_with_old_and_new_number() -> None:
+    old = read_golden(GOLDEN)
+    new = copy.deepcopy(old)
+    cell = new["vmt"]["embedded"]["64"]["4"]  # pyright: ignore[reportOptionalSubscript]
+    infer, train = int(cell["infer_macs"]), int(cell["train_elementwise_ops"])
+    cell["infer_macs"], cell["train_elementwise_ops"] = infer + 1000, train - 7
+    assert differences(old, new) == [
+        f"vmt on embedded, 64 px, T = 4: infer_macs {infer:,} -> {infer + 1000:,}, "
+        f"train_elementwise_ops {train:,} -> {train - 7:,}"
+    ]
+    for cost in COSTS:
+        del cell[cost]
+    assert [line.count("-> none") for line in differences(old, new)] == [len(COSTS)]
+
+
 def test_the_command_says_equal_in_one_line_and_a_moved_count_with_exit_1(tmp_path: Path, capsys) -> None:
     assert call("params", "--check", str(GOLDEN), "--method", "decoders") == 0
     assert len(capsys.readouterr().out.splitlines()) == 1
@@ -95,35 +117,43 @@ def test_the_command_says_equal_in_one_line_and_a_moved_count_with_exit_1(tmp_pa
     assert "CHANGELOG" in out
 
 
-def test_a_changed_default_is_named_with_exit_1(tmp_path: Path) -> None:
-    """In a copy of the methods, where LoRA has rank 8 by default."""
-    shutil.copytree(ROOT / "methods", tmp_path / "methods", ignore=shutil.ignore_patterns("__pycache__"))
-    lora = tmp_path / "methods" / "lora.py"
-    text = lora.read_text(encoding="utf-8")
-    assert text.count("rank: Positive = 4") == 1
-    lora.write_text(text.replace("rank: Positive = 4", "rank: Positive = 8"), encoding="utf-8")
-    done = subprocess.run(
-        [sys.executable, "-m", "petl_bench", "params", "--check", str(GOLDEN), "--method", "lora"],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(tmp_path)},
-        cwd=tmp_path,
-        check=False,
-    )
-    assert done.returncode == 1, done.stderr
-    widths = [32] + [64] * 2 + [128] * 6 + [256] * 2
-    old, new = (4 * (4 * rank + 2) * sum(widths) for rank in (4, 8))
-    assert f"lora on embedded, 64 px, T = 4: per_task {old:,} -> {new:,}" in done.stdout
-    assert "30 differences" in done.stdout
+EMPTY = ["", "{}", '{"decoders": {}}', '{"decoders": {"embedded": null}}', '{"decoders": {"embedded": {"64": {}}}}']
+OTHER = ["{", "[1, 2]", '{"vmt": 3}', '{"vmt": {"embedded": {"64": 5}}}', '{"vmt": {"embedded": {"64": {"1": 5}}}}']
 
 
-@pytest.mark.parametrize("content", [None, "{", "[1, 2]", '{"vmt": 3}', '{"vmt": {"embedded": {"64": 5}}}'])
+@pytest.mark.parametrize("content", [None, *EMPTY, *OTHER])
 def test_a_file_that_holds_no_counts_is_refused(tmp_path: Path, content: str | None) -> None:
     path = tmp_path / "counts.json"
     if content is not None:
         path.write_text(content, encoding="utf-8")
     with pytest.raises(UsageError, match="--check"):
         check_golden(path, "decoders")
+
+
+def test_a_file_that_was_cut_short_is_refused(tmp_path: Path) -> None:
+    text = GOLDEN.read_text(encoding="utf-8")
+    (tmp_path / "half.json").write_text(text[: len(text) // 2], encoding="utf-8")
+    with pytest.raises(UsageError, match="holds no counts"):
+        check_golden(tmp_path / "half.json", "decoders")
+
+
+def test_a_file_that_lacks_methods_cells_or_costs_does_not_pass(tmp_path: Path) -> None:
+    golden = read_golden(GOLDEN)
+    without_method = {name: counts for name, counts in golden.items() if name != "decoders"}
+    without_backbone = {"decoders": {name: cells for name, cells in golden["decoders"].items() if name != "embedded"}}
+    without_costs = copy.deepcopy({"decoders": golden["decoders"]})
+    for cost in COSTS:
+        del without_costs["decoders"]["embedded"]["64"]["1"][cost]  # pyright: ignore[reportOptionalSubscript]
+    path = tmp_path / "counts.json"
+    for lacking, expected in (
+        (without_method, "decoders: a method that is not in the file"),
+        (without_backbone, "decoders on embedded, 64 px, T = 1: execution none -> shared"),
+        (without_costs, "decoders on embedded, 64 px, T = 1: infer_macs none -> "),
+    ):
+        write_golden(path, lacking)
+        same, told = check_golden(path, "decoders")
+        assert not same
+        assert told.startswith(expected)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """The decoders equal their textbook forms."""
 
+import pytest
 import torch
 import torch.nn.functional as F
 
@@ -45,6 +46,21 @@ def test_the_folded_decoder_equals_the_textbook_form() -> None:
     with torch.no_grad():
         torch.testing.assert_close(decoder.folded()(levels), textbook(decoder, levels), rtol=0, atol=1e-5)
     assert sum(buffer.numel() for buffer in decoder.folded().buffers()) == 12 * sum(s.channels for s in STAGES) + 12
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_folded_decoders_together_predict_what_they_predict_alone(shared: bool) -> None:
+    torch.manual_seed(0)
+    config = SegFormer.Config(name="segformer", width=12)
+    folded = [SegFormer(STAGES, channels, config).eval().folded() for channels in (5, 1, 3)]
+    together = SegFormer.together(folded)
+    assert together is not None
+    pyramids = [pyramid(1)] * 3 if shared else [pyramid(1) for _ in folded]
+    with torch.no_grad():
+        for own, one, levels in zip(together(pyramids), folded, pyramids, strict=True):
+            torch.testing.assert_close(own, one(levels), rtol=0, atol=1e-5)
+    assert together.is_faster_on(pyramids[0])
+    assert not together.is_faster_on(pyramid(64))  # 64 maps of 16 x 16
 
 
 def test_folding_saves_most_of_the_multiply_adds() -> None:

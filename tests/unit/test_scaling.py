@@ -76,6 +76,18 @@ def test_counts_on_meta_are_those_of_real_tensors() -> None:
     assert forward_work(lambda x: list(method(x).per_task.values()), image.to("meta")) == real
 
 
+def test_what_is_frozen_in_front_of_the_first_trained_site_keeps_nothing() -> None:
+    record = counted("vmt", "full", "decoders", tasks=(1, 2), phases=("train",), parts=("encoder",))
+    metrics = {label: [name for name in held if "patch_embed" in name] for label, held in record.saved_bytes.items()}
+    assert metrics["vmt"] == []
+    assert metrics["full"] != []
+    assert record.saved_bytes["decoders"] == {}
+    frozen = [
+        name for name in record.saved_bytes["vmt"] if name.endswith(("attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2"))
+    ]
+    assert frozen == []  # a frozen linear layer keeps no input: its weight needs no gradient
+
+
 class ThroughTheTrunk(VMT):
     """Declares a tap, and runs the trunk once per task."""
 

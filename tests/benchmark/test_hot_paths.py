@@ -1,0 +1,31 @@
+"""The paths that a run spends its time in, for ``pytest tests/benchmark -m timing -n 0 --benchmark-json=FILE``."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from gates import Step, model_of
+
+from petl_bench.allocator import keep_freed_memory
+from petl_bench.measure.workload import inference, training
+
+pytestmark = pytest.mark.timing
+
+Benchmark = Callable[..., Any]
+
+
+def timed(benchmark: Benchmark, step: Step) -> None:
+    keep_freed_memory()
+    benchmark(step, lambda part: None)
+    assert benchmark.stats.stats.rounds >= 5  # pyright: ignore
+
+
+@pytest.mark.parametrize("method", ["decoders", "vmt", "lora", "mtlora", "full"])
+def test_inference_of_four_tasks(benchmark: Benchmark, method: str) -> None:
+    timed(benchmark, inference(model_of(method, 4, "embedded"), torch.rand(4, 3, 64, 64)))
+
+
+@pytest.mark.parametrize("method", ["decoders", "vmt", "lora", "mtlora", "full"])
+def test_training_step_of_four_tasks(benchmark: Benchmark, method: str) -> None:
+    timed(benchmark, training(model_of(method, 4, "embedded"), torch.rand(4, 3, 64, 64)))
