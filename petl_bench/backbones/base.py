@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import torch
 import torch.nn.functional as F
@@ -79,7 +79,7 @@ def keys_and_values(qkv: nn.Module, tokens: Tensor) -> Tensor:
     width = tokens.shape[-1]
     if not isinstance(qkv, nn.Linear):
         return qkv(tokens)[..., width:]
-    bias: Tensor | None = qkv.bias
+    bias = cast(Tensor | None, qkv.bias)  # None without one, whatever the stub says
     return F.linear(tokens, qkv.weight[width:], bias if bias is None else bias[width:])
 
 
