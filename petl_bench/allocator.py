@@ -27,4 +27,6 @@ def keeps_freed_memory() -> bool:
 
 
 class _State:
+    """What malloc was told: it cannot be asked."""
+
     kept = False

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from petl_bench import plan
 from petl_bench.config import parse_value
-from petl_bench.errors import UsageError, unknown_name
+from petl_bench.errors import UsageError, nearest, unknown_name
 from petl_bench.options import (
     BackboneOption,
     DatasetOption,
@@ -60,15 +60,16 @@ def scaling_command(
     controls = {"floor": roles.floor[0], "ceiling": roles.reference} if "latency" in metrics else {}
     methods = {label: method_section(label) for label in dict.fromkeys([*controls.values(), *_labels(method, asked)])}
     phases, parts = chosen("phase", phase, PHASES), chosen("part", part, PARTS)
-    numbers, (how, *more) = _numbers(tasks), chosen("mode", mode, MODES)
-    if more:
-        raise UsageError(f"--mode {mode}: one mode a measurement is expected.\nType: --mode {how}")
+    numbers = _numbers(tasks)
+    if mode not in MODES:
+        raise unknown_name("mode", mode, MODES, command=f"petl-bench scaling --mode {nearest(mode, MODES) or 'eager'}")
     from petl_bench.engine.progress import bar
     from petl_bench.measure.scale import scale
     from petl_bench.measure.scaling import Scope
-    from petl_bench.report.scaling import scaling_table, write_scaling
+    from petl_bench.report.scaling import write_scaling
+    from petl_bench.report.scaling_tables import scaling_table
 
-    scope = Scope(asked, numbers, phases, parts, how, batch, rounds, seconds, threads, device)
+    scope = Scope(asked, numbers, phases, parts, mode, batch, rounds, seconds, threads, device)
     with bar(Console(stderr=True)) as shown:
         line = shown.add_task("scaling", total=len(methods) + 1, state="")
 

@@ -136,6 +136,7 @@ class RunRecord(Entry):
     parameters: Ledger | None = None
     seconds: Seconds = Seconds()
     images_per_second: Annotated[float, Field(ge=0)] = 0.0
+    waiting_seconds: Annotated[float, Field(ge=0)] | None = None  # of training, spent waiting for batches
     history: tuple[HistoryPoint, ...] = ()
     rates_tuned: bool = False
     error: str | None = None

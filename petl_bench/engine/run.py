@@ -159,6 +159,7 @@ def _execute(config: RunConfig, draft: RunRecord, folder: Path, console: Console
             "parameters": count(model),
             "seconds": Seconds(**clock.seconds),
             "images_per_second": result.images_per_second,
+            "waiting_seconds": result.waiting_seconds,
             "history": result.history,
         }
     )

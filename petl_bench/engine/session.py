@@ -59,7 +59,10 @@ def _show(outcome: Outcome, console: Console) -> None:
         print(f"trained: method {ledger.method:,} ({percent:.2f} % of one backbone), decoders {ledger.decoder:,}")
     spent = {name: seconds for name, seconds in record.seconds.model_dump().items() if seconds >= 0.05}
     account = ", ".join(f"{name} {seconds:.1f}" for name, seconds in spent.items())
-    print(f"seconds: {account}; total {sum(spent.values()):.1f} ({record.images_per_second:.0f} images/s in training)")
+    speed = f"{record.images_per_second:.0f} images/s in training"
+    if record.waiting_seconds is not None:
+        speed += f", {100 * record.waiting_seconds / record.seconds.train:.1f} % of it waiting for data"
+    print(f"seconds: {account}; total {sum(spent.values()):.1f} ({speed})")
     print(f"pictures: {outcome.folder / PICTURE}")
 
 

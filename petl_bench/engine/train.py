@@ -32,10 +32,16 @@ class Progress:
 
 @dataclass(frozen=True)
 class Training:
-    """What training leaves beside the weights."""
+    """What training leaves beside the weights.
+
+    Attributes:
+        history: The curve.
+        waiting_seconds: How long the loop waited for batches.
+        images_per_second: Of the whole loop.
+    """
 
     history: tuple[HistoryPoint, ...]
-    seconds: float
+    waiting_seconds: float
     images_per_second: float
 
 
@@ -82,8 +88,11 @@ def train(
     start = time.perf_counter()
     prepared.train()
     stream = batches(dataset, config, rank=accelerator.process_index, world=accelerator.num_processes)
-    for step, batch in enumerate(stream, start=1):
-        local = batch.to(accelerator.device)
+    waited = 0.0
+    for step in range(1, config.train.steps + 1):
+        asked = time.perf_counter()
+        local = next(stream).to(accelerator.device)
+        waited += time.perf_counter() - asked
         optimizer.zero_grad()
         with accelerator.autocast():
             predictions = prepared(local.images)
@@ -100,7 +109,7 @@ def train(
         speed = step * config.train.batch_size / (time.perf_counter() - start)
         tell(Progress(step, *values, speed))
     seconds = time.perf_counter() - start
-    return Training(tuple(history.points), seconds, config.train.steps * config.train.batch_size / seconds)
+    return Training(tuple(history.points), waited, config.train.steps * config.train.batch_size / seconds)
 
 
 def _finite(total: Tensor, losses: Mapping[str, Tensor], step: int) -> tuple[float, dict[str, float]]:

@@ -186,6 +186,7 @@ def test_scaling_stands_beside_accuracy_when_the_store_has_it(tmp_path: Path):
     made = report([store], store / "report", ROLES)
     text = page(report([store], store / "report", ROLES))  # and again over the first
     assert "## Cost against the number of tasks" in text
-    assert "| vmt | tapped | macs |" in text
+    assert "### One image by count, T = 4" in text
+    assert "| vmt | 0.000 | 0.000 |" in text
     assert "**Contradiction:** vmt (infer, encoder) declares odd" in text
     assert store / "report" / "scaling" / "README.md" in made.files

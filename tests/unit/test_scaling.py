@@ -14,6 +14,7 @@ from petl_bench.features import Features
 from petl_bench.measure.flops import forward_work
 from petl_bench.measure.scale import scale
 from petl_bench.measure.scaling import Scope, count_method
+from petl_bench.measure.workload import inference, training
 from petl_bench.report.scaling import PAGE, read_scaling, write_scaling
 from petl_bench.testing import Subject
 
@@ -88,6 +89,42 @@ def test_what_is_frozen_in_front_of_the_first_trained_site_keeps_nothing() -> No
     assert frozen == []  # a frozen linear layer keeps no input: its weight needs no gradient
 
 
+def test_bfloat16_predicts_nearly_the_same() -> None:
+    subject = Subject(VMT, VMT.Config(name="vmt"), "swin")
+    model, image = subject.build(), subject.images(2)
+    eager = inference(model, image)(lambda part: None)
+    low = inference(model, image, "bf16")(lambda part: None)
+    for task, exact in eager.items():
+        assert low[task].dtype == torch.bfloat16
+        assert float((low[task].float() - exact).norm() / exact.norm()) < 0.05
+
+
+def test_graphs_of_cuda_are_refused_elsewhere_and_an_unknown_mode_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    common = ["scaling", "--method", "vmt", "--tasks", "1,2"]
+    for mode, told in (("cuda-graphs", "needs a CUDA device, not cpu"), ("compile", "--mode compiled")):
+        with pytest.raises(SystemExit) as end:
+            main([*common, "--mode", mode])
+        assert end.value.code == 2
+        assert told in capsys.readouterr().err
+
+
+def test_the_pass_that_is_cut_at_the_features_gives_the_gradients_of_a_whole_one() -> None:
+    subject = Subject(VMT, VMT.Config(name="vmt"), "swin")
+    model, image = subject.build().train(), subject.images(2)
+    predictions = model(image)
+    torch.autograd.backward([*predictions.values()], [torch.ones_like(one) for one in predictions.values()])
+    whole = {name: p.grad for name, p in model.named_parameters() if p.requires_grad}
+    held: dict[str, torch.Tensor] = {}
+    for name, parameter in model.named_parameters():
+        parameter.grad = None
+        if parameter.requires_grad:
+            parameter.register_post_accumulate_grad_hook(lambda p, name=name: held.update({name: p.grad.clone()}))
+    training(model, image)(lambda part: None)
+    assert held.keys() == {name for name, grad in whole.items() if grad is not None}
+    for name, gradient in held.items():
+        torch.testing.assert_close(gradient, whole[name], rtol=1e-4, atol=1e-4 * float(whole[name].abs().max() + 1e-6))
+
+
 class ThroughTheTrunk(VMT):
     """Declares a tap, and runs the trunk once per task."""
 
@@ -128,7 +165,7 @@ def test_the_command_writes_record_page_and_figure(tmp_path: Path, capsys: pytes
     record = read_scaling(tmp_path / "scaling.json")
     assert record is not None
     assert {"reference", "1", "2", "4"} == set(record.samples["vmt"]["infer/encoder"])
-    assert {path.name for path in tmp_path.iterdir()} == {"README.md", "scaling.json", "scaling.png"}
+    assert {path.name for path in tmp_path.iterdir()} == {"README.md", "scaling.csv", "scaling.json", "scaling.png"}
 
 
 def test_missed_controls_take_every_label_from_times(tmp_path: Path) -> None:
