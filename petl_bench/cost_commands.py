@@ -63,12 +63,15 @@ def scaling_command(
     numbers = _numbers(tasks)
     if mode not in MODES:
         raise unknown_name("mode", mode, MODES, command=f"petl-bench scaling --mode {nearest(mode, MODES) or 'eager'}")
+    from petl_bench.cost import ScalingRecord
     from petl_bench.engine.progress import bar
     from petl_bench.measure.scale import scale
     from petl_bench.measure.scaling import Scope
-    from petl_bench.report.scaling import write_scaling
+    from petl_bench.report.scaling import write_scaling, write_scaling_record
     from petl_bench.report.scaling_tables import scaling_table
+    from petl_bench.store import Store
 
+    Store(out).require_writable()
     scope = Scope(asked, numbers, phases, parts, mode, batch, rounds, seconds, threads, device)
     with bar(Console(stderr=True)) as shown:
         line = shown.add_task("scaling", total=len(methods) + 1, state="")
@@ -76,7 +79,10 @@ def scaling_command(
         def progress(state: str) -> None:
             shown.update(line, advance=1 if state else 0, state=state)
 
-        record = scale(scope, methods, metrics, processes=processes, controls=controls, progress=progress)
+        def keep(record: ScalingRecord) -> None:
+            write_scaling_record(record, out)
+
+        record = scale(scope, methods, metrics, processes=processes, controls=controls, progress=progress, keep=keep)
     write_scaling(record, out)
     if format_ is Format.TABLE:
         print_as(scaling_table(record), format_, f"cost against T, {record.backbone}")

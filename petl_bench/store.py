@@ -44,7 +44,7 @@ class Store:
         except OSError as error:
             raise UsageError(
                 f"The output folder {str(self.folder)!r} cannot be written: {error.strerror or error}.\n"
-                "Type: petl-bench run ... --out FOLDER   with a folder of your own."
+                "Type: petl-bench ... --out FOLDER   with a folder of your own."
             ) from None
 
     def find(self, folder_name: str) -> RunRecord | None:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from petl_bench.measure.laps import Lap, Laps
 
 WARM_UP_CALLS = 2
+WARM_UP_SECONDS = 1.0  # a call that takes longer is warm after the first
 REST = ""  # of a sample, what belongs to no part
 RESOLUTION_FACTOR = 100  # a sample must be this many times the clock's step
 
@@ -48,8 +49,8 @@ def interleave(
     """Call every thing once a round, in an order that rotates, until both minima are reached.
 
     Args:
-        things: By name, what is timed; each is called twice before, untimed. It gets a lap to call with the name of a
-            part that is done, or to leave alone.
+        things: By name, what is timed, after two untimed calls, or one that takes long. It gets a lap to call with the
+            name of a part that is done, or to leave alone.
         min_rounds: At least so many rounds.
         min_seconds: At least so long, the untimed calls left out.
         device: Waited for before and after each sample, and at laps, if it works asynchronously.
@@ -61,8 +62,7 @@ def interleave(
     if not things or min_rounds < 2:
         raise MeasurementError("At least one thing and two rounds are needed: nothing would be measured.")
     for call in things.values():
-        for _ in range(WARM_UP_CALLS):
-            call(lambda part: None)
+        _warm_up(call)
     samples: dict[str, list[dict[str, float]]] = {name: [] for name in things}
     names, started = list(things), time.perf_counter()
     while len(samples[names[0]]) < min_rounds or time.perf_counter() - started < min_seconds:
@@ -80,6 +80,14 @@ def interleave(
         for name, held in samples.items()
     }
     return Rounds(whole, parts)
+
+
+def _warm_up(call: Callable[[Lap], Any]) -> None:
+    started = time.perf_counter()
+    for _ in range(WARM_UP_CALLS):
+        call(lambda part: None)
+        if time.perf_counter() - started > WARM_UP_SECONDS:
+            return
 
 
 def _sample(call: Callable[[Lap], Any], device: torch.device | None) -> dict[str, float]:

@@ -43,6 +43,7 @@ def scale(
     processes: int,
     controls: Mapping[str, str],
     progress: Callable[[str], None],
+    keep: Callable[[ScalingRecord], None] = lambda record: None,
 ) -> ScalingRecord:
     """Measure methods, the controls first.
 
@@ -53,54 +54,55 @@ def scale(
         processes: How often each method is timed, every time in a process of its own.
         controls: ``floor`` and ``ceiling``, names of methods.
         progress: Called with what comes next, and once at the end with nothing.
+        keep: Called after every method with the record so far, so that an interruption loses one method at most.
     """
     first = sorted(methods, key=lambda label: methods[label]["name"] not in controls.values())
     config = build_on_meta({**scope.settings, "method": methods[first[0]], "tasks": 1}).config
-    unit = count_backbone(config)
-    rows: list[ScalingRow] = []
-    samples: dict[str, dict[str, dict[str, Samples]]] = {}
-    batches: dict[str, int] = {}
-    saved: dict[str, dict[str, int]] = {}
-    peaks: dict[str, dict[str, tuple[int, int]]] = {}
-    progress("the machine's noise")
+    unit, is_timed = count_backbone(config), "latency" in metrics
     prepare(scope)
-    spread = noise(plain_step(scope, config), min_rounds=10) if "latency" in metrics else None
+    progress("the machine's noise")
+    facts: dict[str, Any] = {
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "backbone": config.backbone.name,
+        "image_size": config.dataset.image_size,
+        "decoder": config.decoder.name,
+        "noise": noise(plain_step(scope, config), min_rounds=10) if is_timed else None,
+        "mode": scope.mode,
+        "rounds": scope.min_rounds,
+        "processes": processes if is_timed else 0,
+        "controls": dict(controls),
+        "environment": environment(torch.device(scope.device), "bf16" if scope.mode == "bf16" else "no"),
+    }
+    rows: list[ScalingRow] = []
+    held: dict[str, dict[str, Any]] = {"samples": {}, "batch_sizes": {}, "saved_bytes": {}, "peak_bytes": {}}
     for label in first:
         progress(label)
         counted = {tasks: count_method(scope, methods[label], tasks) for tasks in scope.tasks}
-        held = {"method": methods[label]["name"], "label": label}
-        rows += _counted_rows(scope, held, counted, metrics, unit)
-        if "latency" in metrics:
+        named = {"method": methods[label]["name"], "label": label}
+        rows += _counted_rows(scope, named, counted, metrics, unit)
+        if is_timed:
             timed = [time_method(scope, methods[label]) for _ in range(processes)]
-            batches[label] = min(one.batch_size for one in timed)
-            samples[label] = _joined(timed)
-            rows += _timed_rows(scope, held, counted, samples[label])
-            peaks |= _peaks(label, timed)
+            samples = _joined(timed)
+            rows += _timed_rows(scope, named, counted, samples)
+            held["samples"][label] = samples
+            held["batch_sizes"][label] = min(one.batch_size for one in timed)
+            held["peak_bytes"] |= _peaks(label, timed)
         if "memory" in metrics and "encoder" in scope.parts:
-            saved[label] = counted[scope.tasks[-1]].saved["encoder"].by_module
+            held["saved_bytes"][label] = counted[scope.tasks[-1]].saved["encoder"].by_module
+        keep(_record(facts, rows, held, controls))
+    progress("")
+    return _record(facts, rows, held, controls)
+
+
+def _record(
+    facts: Mapping[str, Any], rows: Sequence[ScalingRow], held: Mapping[str, Any], controls: Mapping[str, str]
+) -> ScalingRecord:
+    """Return what was measured so far; without trusted controls no time has a label."""
     missed = controls_missed(rows, controls)
     if missed:
         unknown = {"verdict": "none", "contradiction": None}
         rows = [row.model_copy(update=unknown) if row.metric == "latency" else row for row in rows]
-    progress("")
-    return ScalingRecord(
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
-        backbone=config.backbone.name,
-        image_size=config.dataset.image_size,
-        decoder=config.decoder.name,
-        batch_sizes=batches,
-        noise=spread,
-        mode=scope.mode,
-        rounds=scope.min_rounds,
-        processes=processes if "latency" in metrics else 0,
-        controls=dict(controls),
-        missed=tuple(missed),
-        environment=environment(torch.device(scope.device), "bf16" if scope.mode == "bf16" else "no"),
-        rows=tuple(rows),
-        saved_bytes=saved,
-        peak_bytes=peaks,
-        samples=samples,
-    )
+    return ScalingRecord(**facts, **held, rows=tuple(rows), missed=tuple(missed))
 
 
 def _counted_rows(

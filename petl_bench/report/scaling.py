@@ -51,7 +51,15 @@ def write_scaling(record: ScalingRecord, folder: Path) -> None:
     )
     pd.DataFrame(row.model_dump() for row in record.rows).to_csv(folder / CURVES, index=False)
     (folder / PAGE).write_text(text, encoding="utf-8")
-    (folder / RECORD).write_text(record.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    write_scaling_record(record, folder)
+
+
+def write_scaling_record(record: ScalingRecord, folder: Path) -> None:
+    """Write the record alone, whole or not at all."""
+    folder.mkdir(parents=True, exist_ok=True)
+    draft = folder / f"{RECORD}.tmp"
+    draft.write_text(record.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    draft.replace(folder / RECORD)
 
 
 def read_scaling(path: Path) -> ScalingRecord | None:

@@ -7,10 +7,12 @@ import torch
 from accelerate import Accelerator
 from conftest import Noise, resolved
 
+from petl_bench import plugins
 from petl_bench.data.base import Batch
 from petl_bench.engine.build import build, task_specs
 from petl_bench.engine.train import train
 from petl_bench.model import MultiTaskModel
+from petl_bench.testing import Subject
 
 TASKS = ("semseg", "saliency", "normals")
 
@@ -75,3 +77,15 @@ def test_clipping_is_per_owner() -> None:
     loud = trained("lora", TASKS, decoder=LINEAR, train={"loss_weights": {"semseg": 1000.0}})
     for one, two in zip(per_task(plain, "normals"), per_task(loud, "normals"), strict=True):
         torch.testing.assert_close(one, two, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["lora", "vmt", "mtlora"])
+@pytest.mark.parametrize("number", [1, 3])
+def test_maps_of_a_single_image_are_channels_last_down_to_their_strides(name: str, number: int) -> None:
+    """Convolutions go by strides: one that only a batch of one makes ambiguous doubled the decoders' time."""
+    made = plugins.load("methods", name)
+    subject = Subject(made, made.Config(name=name), "swin")
+    method = subject.build(("first", "second", "third")[:number]).method
+    for pyramid in method(subject.images(1)).per_task.values():
+        for level in pyramid:
+            assert level.stride() == level.clone(memory_format=torch.channels_last).stride()

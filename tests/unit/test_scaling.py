@@ -15,7 +15,7 @@ from petl_bench.measure.flops import forward_work
 from petl_bench.measure.scale import scale
 from petl_bench.measure.scaling import Scope, count_method
 from petl_bench.measure.workload import inference, training
-from petl_bench.report.scaling import PAGE, read_scaling, write_scaling
+from petl_bench.report.scaling import PAGE, read_scaling, write_scaling, write_scaling_record
 from petl_bench.testing import Subject
 
 TASKS = (1, 2, 4)
@@ -54,6 +54,27 @@ def test_counts_tell_constant_from_linear() -> None:
     slope = {row.method: row.relative_marginal_cost for row in record.rows if row.metric == "parameters"}
     assert slope["single"] == pytest.approx(1.0)
     assert slope["vmt"] < 0.01
+
+
+def test_what_was_measured_before_an_interruption_is_kept(tmp_path: Path) -> None:
+    def broken(label: str) -> None:
+        if label == "lora":
+            raise KeyboardInterrupt
+
+    methods = {name: {"name": name} for name in ("decoders", "lora")}
+    with pytest.raises(KeyboardInterrupt):
+        scale(
+            scope(phases=("infer",), parts=("encoder",)),
+            methods,
+            ("macs",),
+            processes=1,
+            controls={},
+            progress=broken,
+            keep=lambda record: write_scaling_record(record, tmp_path),
+        )
+    record = read_scaling(tmp_path / "scaling.json")
+    assert record is not None
+    assert {row.label for row in record.rows} == {"decoders"}
 
 
 def test_every_task_brings_a_decoder_to_the_total() -> None:
@@ -99,8 +120,11 @@ def test_bfloat16_predicts_nearly_the_same() -> None:
         assert float((low[task].float() - exact).norm() / exact.norm()) < 0.05
 
 
-def test_graphs_of_cuda_are_refused_elsewhere_and_an_unknown_mode_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_cannot_be_done_is_said_before_anything_is_measured(capsys: pytest.CaptureFixture[str]) -> None:
     common = ["scaling", "--method", "vmt", "--tasks", "1,2"]
+    with pytest.raises(SystemExit):
+        main([*common, "--out", "/proc/none"])
+    assert "'/proc/none' cannot be written" in capsys.readouterr().err
     for mode, told in (("cuda-graphs", "needs a CUDA device, not cpu"), ("compile", "--mode compiled")):
         with pytest.raises(SystemExit) as end:
             main([*common, "--mode", mode])
