@@ -20,11 +20,12 @@ _PAGE = """\
 
 {where}.
 
-m is the cost of one task more, relative to one pass of the plain frozen backbone (inference) or to the method's own
-step with one task (training), with its 95 % bootstrap interval over rounds. The cost ratio is the cost with {most}
-tasks over that with {fewest}. Labels hold for these numbers of tasks alone: *constant* (nothing added by count, and the
-interval holds 0), *near-constant* (at most 3 % a task), *sub-linear* (3 to 50 %), *linear* (50 % and more), *none* (the
-interval does not decide). The encoder's label says nothing of the total: every task brings a decoder.
+m is the cost of one task more, relative to one pass of the plain frozen backbone (inference) or to the same part of the
+method's own step with one task (training), with its 95 % bootstrap interval over the rounds of every process. The cost
+ratio is the cost with {most} tasks over that with {fewest}. Labels hold for these numbers of tasks alone: *constant*
+(nothing added by count, and the interval holds 0), *near-constant* (at most 3 % a task), *sub-linear* (3 to 50 %),
+*linear* (50 % and more), *none* (the interval does not decide). The encoder's label says nothing of the total: every
+task brings a decoder.
 
 {notes}
 {figure}{times}{work}

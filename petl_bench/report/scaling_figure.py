@@ -1,15 +1,18 @@
 """The figure of a scaling record: cost against the number of tasks, relative to one frozen pass or one own step."""
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import seaborn as sns
 from matplotlib.axes import Axes
 
 from petl_bench.cost import ScalingRecord, ScalingRow
 from petl_bench.report.style import MARKERS, Colours, colours, figure
 
 PHASES = {"infer": "inference", "train": "training step"}
+GREY = (0.7, 0.7, 0.7)
 PARTS = {"encoder": "encoder", "decoders": "decoders alone", "total": "encoder and decoders"}
 
 
@@ -29,7 +32,7 @@ def draw_scaling(record: ScalingRecord, path: Path) -> bool:
     parts = [part for part in found if part != "decoders"] or found
     if not timed:
         return False
-    palette = colours(row.label for row in timed)
+    palette = _palette(timed)
     with figure(path, width=6.2 * len(parts), height=4.6 * len(phases)) as drawn:
         grid = drawn.subplots(len(phases), len(parts), squeeze=False)
         for line, phase in enumerate(phases):
@@ -43,6 +46,17 @@ def draw_scaling(record: ScalingRecord, path: Path) -> bool:
         where = f"{record.backbone}, {record.image_size} px, batch {sorted(set(record.batch_sizes.values()))}"
         drawn.suptitle(f"{where}, {range_of(record)}", fontsize="medium")
     return True
+
+
+def _palette(rows: Sequence[ScalingRow]) -> Colours:
+    """Return one colour per method; of very many, those of the commonest execution are grey, told by their marks."""
+    executions = {row.label: row.execution for row in rows}
+    commonest, _ = Counter(executions.values()).most_common(1)[0]
+    others = [label for label, execution in executions.items() if execution != commonest]
+    vivid = [colour for colour in sns.color_palette("colorblind") if max(colour) - min(colour) > 0.1]
+    if len(executions) <= len(vivid) or len(others) > len(vivid):
+        return colours(executions)
+    return dict.fromkeys(executions, GREY) | dict(zip(others, vivid, strict=False))
 
 
 def _draw_panel(axes: Axes, record: ScalingRecord, rows: Sequence[ScalingRow], palette: Colours) -> None:
@@ -65,6 +79,7 @@ def _draw_panel(axes: Axes, record: ScalingRecord, rows: Sequence[ScalingRow], p
             markersize=4,
             linewidth=1.2,
             capsize=2,
+            zorder=2 if palette[row.label] == GREY else 3,
             label=row.label,
         )
     axes.set_xscale("log", base=2)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from petl_bench.cost import ScalingRecord, ScalingRow
 
 PHASES = {"infer": "Inference", "train": "Training step"}
-HEADER = (
+HEADER: tuple[str, ...] = (
     "method",
     "execution",
     "metric",
@@ -55,14 +55,14 @@ def time_tables(record: ScalingRecord) -> str:
         lines: list[list[str]] = []
         for label in labels:
             rows = [timed[label, phase, part] for part in parts if (label, phase, part) in timed]
-            values = [dict(zip(HEADER, _cells([row])[0], strict=True)) for row in rows]
-            cells = [
+            values: list[dict[str, str]] = [dict(zip(HEADER, cells, strict=True)) for cells in _cells(rows)]
+            own = [
                 f"{held['m per task']} ({held['95 % interval']})" if what == "m" else held[what]
                 for held, row in zip(values, rows, strict=True)
                 for what in told[row.part]
             ]
             if rows:
-                lines.append([label, rows[0].execution, *cells])
+                lines.append([label, rows[0].execution, *own])
         text += f"\n## {PHASES[phase]}: time\n\n{markdown(header, lines)}\n" if lines else ""
     return text
 
