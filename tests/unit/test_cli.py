@@ -23,8 +23,8 @@ FLAGS = {
     },
     "claims": {"--format"},
     "scaling": {
-        "--method", "--tasks", "--backbone", "--dataset", "--decoder", "--phase", "--part", "--metric", "--batch",
-        "--rounds", "--seconds", "--processes", "--threads", "--device", "--set", "--out", "--format",
+        "--method", "--tasks", "--backbone", "--dataset", "--decoder", "--phase", "--part", "--metric", "--mode",
+        "--batch", "--rounds", "--seconds", "--processes", "--threads", "--device", "--set", "--out", "--format",
     },
     "bench-peers": {"--backbone", "--tasks", "--batch", "--rounds", "--format"},
     "list": {"--format"},
