@@ -73,3 +73,15 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def gate(request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]):
+    """A timing gate that prints what it saw, also when it holds."""
+    from gates import Gate  # beside the tests that use it; a second conftest would hide this one
+
+    def tell(line: str) -> None:
+        with capsys.disabled():
+            print(f"\n  {line}")
+
+    return Gate(is_strict=request.config.getoption("--strict-timing"), tell=tell)
