@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 from rich.console import Console
-from torch import Tensor
 
 from petl_bench import plan, plugins
 from petl_bench.backbones.build import build_backbone
@@ -18,6 +17,7 @@ from petl_bench.engine.progress import bar
 from petl_bench.measure.explain import OWNERS
 from petl_bench.measure.flops import forward_work, tallied
 from petl_bench.measure.parameters import held_parameters
+from petl_bench.measure.workload import levels
 from petl_bench.method import Method
 
 TASKS = (1, 4, 16)
@@ -88,7 +88,7 @@ def _costs(method: Method, image_size: int) -> dict[str, Any]:
     image = torch.empty(1, 3, image_size, image_size, device="meta")
     infer = forward_work(method.eval(), image)
     with tallied() as train:
-        ends = _ends(method.train(), image)
+        ends = [level for level in levels(method.train()(image)) if level.requires_grad]
         if ends:
             torch.autograd.backward(ends, [torch.ones_like(end) for end in ends])
     return {
@@ -97,10 +97,3 @@ def _costs(method: Method, image_size: int) -> dict[str, Any]:
         "train_macs": train.macs,
         "train_elementwise_ops": train.elementwise_ops,
     }
-
-
-def _ends(method: Method, image: Tensor) -> list[Tensor]:
-    """Return the levels that decoders would hand gradients to."""
-    features = method(image)
-    pyramids = features.per_task.values() or [features.shared or ()]
-    return [level for pyramid in pyramids for level in pyramid if level.requires_grad]
