@@ -11,8 +11,7 @@ W_up near zero, where ours is zero. In a ViT with layer scale the adapter stands
 
 from methods._layers import PLACES, Activation, Place, adapter, append, bottleneck_sums, bottleneck_width, input_norm
 from petl_bench.config import Positive
-from petl_bench.method import Counts, Method, ScopedConfig
-from petl_bench.registry import METHODS
+from petl_bench.method import METHODS, Counts, Method, ScopedConfig
 
 
 @METHODS.register("adapter")

@@ -14,8 +14,7 @@ from torch import nn
 
 from methods._layers import ParallelBlock, adapter, input_norm
 from petl_bench.config import Positive
-from petl_bench.method import Counts, Method, ScopedConfig
-from petl_bench.registry import METHODS
+from petl_bench.method import METHODS, Counts, Method, ScopedConfig
 
 
 @METHODS.register("adaptformer")

@@ -9,8 +9,7 @@ none. The key's bias is among them, though the softmax cancels it.
 """
 
 from methods._affine import PerTaskShift, add_tables, output_sums, table_entries
-from petl_bench.method import Counts, Method, ScopedConfig
-from petl_bench.registry import METHODS
+from petl_bench.method import METHODS, Counts, Method, ScopedConfig
 
 
 @METHODS.register("bitfit")

@@ -18,8 +18,7 @@ from torch import nn
 from methods._kronecker import HypercomplexRules, LowRankPHMLinear, hypercomplex_adapter, require_divisor
 from methods._layers import PLACES, Activation, PerTaskLayerNorm, Place, append, bottleneck_sums
 from petl_bench.config import Positive
-from petl_bench.method import Counts, Method, ScopedConfig
-from petl_bench.registry import METHODS
+from petl_bench.method import METHODS, Counts, Method, ScopedConfig
 
 VARIANTS: dict[str, Place] = {"compacter": "both", "compacter++": "mlp"}
 

@@ -5,8 +5,7 @@ https://arxiv.org/abs/1610.01644.
 Differs from the paper: nothing.
 """
 
-from petl_bench.method import Counts, Method
-from petl_bench.registry import METHODS
+from petl_bench.method import METHODS, Counts, Method
 
 
 @METHODS.register("decoders")

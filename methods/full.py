@@ -4,8 +4,7 @@ Paper: none of its own; hard parameter sharing, Caruana, 1997, https://doi.org/1
 Differs from the paper: nothing.
 """
 
-from petl_bench.method import Counts, Method, closed
-from petl_bench.registry import METHODS
+from petl_bench.method import METHODS, Counts, Method, closed
 
 
 @METHODS.register("full")

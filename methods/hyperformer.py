@@ -19,8 +19,7 @@ from torch import nn
 from methods._hyper import AdapterNetworks, HyperAdapter, JointEmbedding, TaskEmbedding
 from methods._layers import PLACES, Activation, Place, Residual, bottleneck_sums, bottleneck_width
 from petl_bench.config import MethodConfig, Positive
-from petl_bench.method import Counts, Method, closed
-from petl_bench.registry import METHODS
+from petl_bench.method import METHODS, Counts, Method, closed
 
 
 @METHODS.register("hyperformer")

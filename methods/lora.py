@@ -18,8 +18,7 @@ from torch import Tensor, nn
 from methods._layers import PerTaskLayerNorm
 from petl_bench.config import Positive
 from petl_bench.features import PerTask, split
-from petl_bench.method import Counts, Method, ScopedConfig
-from petl_bench.registry import METHODS
+from petl_bench.method import METHODS, Counts, Method, ScopedConfig
 
 
 class LoRAQueryValue(PerTask):

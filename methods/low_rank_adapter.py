@@ -24,8 +24,7 @@ from methods._layers import (
     input_norm,
 )
 from petl_bench.config import Positive
-from petl_bench.method import Counts, Method, ScopedConfig
-from petl_bench.registry import METHODS
+from petl_bench.method import METHODS, Counts, Method, ScopedConfig
 
 
 def low_rank(inputs: int, outputs: int, rank: int, tasks: Tasks, *, start: Literal["kaiming", "zero"]) -> nn.Module:

@@ -25,8 +25,7 @@ from methods._affine import TABLE
 from methods._stream import LoRALinear, StreamedConfig, StreamedMethod, open_streams
 from petl_bench.config import Positive
 from petl_bench.errors import UsageError
-from petl_bench.method import Counts, closed
-from petl_bench.registry import METHODS
+from petl_bench.method import METHODS, Counts, closed
 
 
 @METHODS.register("mtlora")

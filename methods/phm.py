@@ -14,8 +14,7 @@ from typing import Literal
 from methods._kronecker import HypercomplexRules, PHMLinear, hypercomplex_adapter, require_divisor
 from methods._layers import Activation, append, bottleneck_sums, input_norm
 from petl_bench.config import Positive
-from petl_bench.method import Counts, Method, ScopedConfig
-from petl_bench.registry import METHODS
+from petl_bench.method import METHODS, Counts, Method, ScopedConfig
 
 
 @METHODS.register("phm")

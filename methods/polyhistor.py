@@ -16,8 +16,7 @@ from torch import nn
 from methods._hyper import Decomposed, DecomposedConfig, TaskEmbedding, generated_adapter
 from methods._layers import append, bottleneck_sums, bottleneck_width
 from petl_bench.config import Positive
-from petl_bench.method import Counts, Method, closed
-from petl_bench.registry import METHODS
+from petl_bench.method import METHODS, Counts, Method, closed
 
 
 @METHODS.register("polyhistor")

@@ -8,8 +8,7 @@ Differs from the paper: each task's copy of a table is stored as its difference 
 """
 
 from methods._affine import add_tables, table_entries
-from petl_bench.method import Counts, Method, ScopedConfig
-from petl_bench.registry import METHODS
+from petl_bench.method import METHODS, Counts, Method, ScopedConfig
 
 
 @METHODS.register("relative-bias")

@@ -9,8 +9,7 @@ one.
 
 from methods._layers import PLACES, Activation, Place, adapter, append, bottleneck_sums, bottleneck_width, input_norm
 from petl_bench.config import MethodConfig, Positive
-from petl_bench.method import Counts, Method, closed
-from petl_bench.registry import METHODS
+from petl_bench.method import METHODS, Counts, Method, closed
 
 
 @METHODS.register("shared-adapter")

@@ -11,8 +11,7 @@ from torch import Tensor, nn
 
 from petl_bench.backbones.base import Backbone
 from petl_bench.features import Features
-from petl_bench.method import Counts, Method, closed
-from petl_bench.registry import METHODS
+from petl_bench.method import METHODS, Counts, Method, closed
 
 
 @METHODS.register("single")

@@ -15,8 +15,7 @@ from torch import Tensor, nn
 
 from methods._affine import PerTaskShift, Tasks, folded, output_sums
 from petl_bench.backbones.base import Operation
-from petl_bench.method import Counts, Method, ScopedConfig
-from petl_bench.registry import METHODS
+from petl_bench.method import METHODS, Counts, Method, ScopedConfig
 
 STD = 0.02
 

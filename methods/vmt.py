@@ -27,8 +27,7 @@ puts in place of the above, all of it a reconstruction too:
 
 from methods._layers import PerTaskLinear
 from methods._vmt import DesignSpace, ReadOutMethod
-from petl_bench.method import Counts
-from petl_bench.registry import METHODS
+from petl_bench.method import METHODS, Counts
 
 
 @METHODS.register("vmt")

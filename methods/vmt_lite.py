@@ -20,8 +20,7 @@ from methods._tap import TiedUp
 from methods._vmt import DesignSpace, ReadOutMethod
 from petl_bench.backbones.base import Block
 from petl_bench.config import Positive
-from petl_bench.method import Counts
-from petl_bench.registry import METHODS
+from petl_bench.method import METHODS, Counts
 
 DEFAULTS: dict[str, dict[str, Any]] = {
     "stage-tied": {"rho": 2, "extract_at": "bottleneck"},

@@ -19,8 +19,7 @@ from pydantic import model_validator
 
 from methods._prompts import PromptedBlock, Prompts
 from petl_bench.config import Positive
-from petl_bench.method import Counts, Method, ScopedConfig
-from petl_bench.registry import METHODS
+from petl_bench.method import METHODS, Counts, Method, ScopedConfig
 
 
 @METHODS.register("vpt")

@@ -13,22 +13,22 @@ if TYPE_CHECKING:
     from petl_bench.engine.build import build as build
     from petl_bench.engine.run import run as run
     from petl_bench.features import Features as Features
+    from petl_bench.method import METHODS as METHODS
     from petl_bench.method import Method as Method
     from petl_bench.model import MultiTaskModel as MultiTaskModel
-    from petl_bench.record import RunRecord as RunRecord
-    from petl_bench.registry import METHODS as METHODS
+    from petl_bench.records.run import RunRecord as RunRecord
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "Backbone": "petl_bench.backbones.base",
     "Features": "petl_bench.features",
-    "METHODS": "petl_bench.registry",
+    "METHODS": "petl_bench.method",
     "Method": "petl_bench.method",
     "MethodConfig": "petl_bench.config",
     "MultiTaskModel": "petl_bench.model",
     "RunConfig": "petl_bench.config",
-    "RunRecord": "petl_bench.record",
+    "RunRecord": "petl_bench.records.run",
     "build": "petl_bench.engine.build",
     "run": "petl_bench.engine.run",
 }

@@ -1,6 +1,6 @@
 """``python -m petl_bench`` is ``petl-bench``."""
 
-from petl_bench.cli import main
+from petl_bench.cli.main import main
 
 if __name__ == "__main__":
     main()

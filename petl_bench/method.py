@@ -18,8 +18,9 @@ from petl_bench.config import MethodConfig
 from petl_bench.counts import Counts, closed
 from petl_bench.errors import UsageError
 from petl_bench.features import Features, PerTask, Pyramid
+from petl_bench.registry import Registry
 
-__all__ = ["Counts", "Method", "Owned", "ScopedConfig", "closed"]
+__all__ = ["METHODS", "Counts", "Method", "Owned", "ScopedConfig", "closed"]
 
 
 class ScopedConfig(MethodConfig):
@@ -234,3 +235,6 @@ class Method(nn.Module, ABC):
             stacked={n: p for n, p in trained.items() if n in stacked},
             private=private,
         )
+
+
+METHODS: Registry[type[Method]] = Registry("method")

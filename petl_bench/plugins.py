@@ -13,7 +13,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from petl_bench import registry
 from petl_bench.backbones.names import EMBEDDED, find_backbone
 from petl_bench.errors import UsageError, unknown_name
 from petl_bench.plan import Vocabulary
@@ -21,11 +20,11 @@ from petl_bench.plan import Vocabulary
 ENTRY_POINTS = "petl_bench.methods"
 MARKER = "PETL_BENCH_API"
 API = 1
-REGISTRIES = {
-    "methods": registry.METHODS,
-    "tasks": registry.TASKS,
-    "datasets": registry.DATASETS,
-    "decoders": registry.DECODERS,
+CONTRACTS = {  # the module that holds the contract and the registry of a kind
+    "methods": "petl_bench.method",
+    "tasks": "petl_bench.tasks.base",
+    "datasets": "petl_bench.data.base",
+    "decoders": "petl_bench.decoders.base",
 }
 OWN_PACKAGES = {"tasks": "petl_bench.tasks", "datasets": "petl_bench.data", "decoders": "petl_bench.decoders"}
 
@@ -76,7 +75,7 @@ def load(kind: str, name: str) -> Any:
         UsageError: There is no such name.
     """
     import_module(_require(kind, name).module)
-    return REGISTRIES[kind][name]
+    return getattr(import_module(CONTRACTS[kind]), kind.upper())[name]
 
 
 def _require(kind: str, name: str) -> Listing:

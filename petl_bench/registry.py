@@ -1,17 +1,9 @@
 """Registries: a name, written in the file that holds the thing, leads to its class."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar, cast
 
 from petl_bench.errors import unknown_name
-
-if TYPE_CHECKING:
-    from petl_bench.data.base import DenseDataset
-    from petl_bench.decoders.base import Decoder
-    from petl_bench.method import Method
-    from petl_bench.tasks.base import TaskSpec
 
 C = TypeVar("C", bound=type)
 K = TypeVar("K", bound=type)
@@ -54,9 +46,3 @@ class Registry(Generic[C]):
 
     def __iter__(self) -> Iterator[str]:
         return iter(sorted(self._classes))
-
-
-METHODS: Registry[type[Method]] = Registry("method")
-TASKS: Registry[type[TaskSpec]] = Registry("task")
-DATASETS: Registry[type[DenseDataset]] = Registry("dataset")
-DECODERS: Registry[type[Decoder]] = Registry("decoder")

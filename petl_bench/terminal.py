@@ -1,4 +1,4 @@
-"""Print rows and tables: results on stdout, as a table for people or as JSON or CSV for programs."""
+"""What a person sees: results on stdout, as a table or as JSON or CSV for programs; progress on stderr."""
 
 import csv
 import io
@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 NAME = 20  # characters of a name, which is kept on one line
@@ -43,6 +44,18 @@ def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]
         table.add_row(*row)
     width = None if sys.stdout.isatty() else 160
     Console(width=width, highlight=False, markup=False).print(table)
+
+
+def bar(console: Console) -> Progress:
+    """Return the bar of everything that takes over two seconds; its field ``state`` is free text."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[state]}"),
+        TimeRemainingColumn(),
+        console=console,
+    )
 
 
 def _plain(value: Any) -> Any:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from petl_bench.config import DatasetConfig
+from petl_bench.registry import Registry
 
 Split = Literal["train", "val", "test"]
 
@@ -90,3 +91,6 @@ def to_batch(images: np.ndarray, labels: Mapping[str, np.ndarray]) -> Batch:
             tensors[task] = tensor.movedim(-1, 1).contiguous() if tensor.dim() == 4 else tensor
     pixels = torch.from_numpy(images.astype(np.float32)).movedim(-1, 1).contiguous()
     return Batch(pixels / 255.0, tensors)
+
+
+DATASETS: Registry[type[DenseDataset]] = Registry("dataset")

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from petl_bench.backbones.base import StageInfo
 from petl_bench.config import DecoderConfig
 from petl_bench.features import Pyramid
+from petl_bench.registry import Registry
 
 
 class Decoder(nn.Module, ABC):
@@ -45,3 +46,6 @@ class DecodersTogether(nn.Module, ABC):
     @abstractmethod
     def forward(self, pyramids: Sequence[Pyramid]) -> list[Tensor]:
         """Map one pyramid a decoder to its predictions [B, channels, H_0, W_0], in the order of the decoders."""
+
+
+DECODERS: Registry[type[Decoder]] = Registry("decoder")

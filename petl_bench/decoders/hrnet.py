@@ -15,10 +15,9 @@ from torch import Tensor, nn
 
 from petl_bench.backbones.base import StageInfo
 from petl_bench.config import DecoderConfig, Positive
-from petl_bench.decoders.base import Decoder
+from petl_bench.decoders.base import DECODERS, Decoder
 from petl_bench.errors import UsageError
 from petl_bench.features import Pyramid
-from petl_bench.registry import DECODERS
 
 EXPANSION = 4  # width of the hidden map over that of the concatenated one
 

@@ -8,9 +8,8 @@ from torch import Tensor, nn
 
 from petl_bench.backbones.base import StageInfo
 from petl_bench.config import DecoderConfig
-from petl_bench.decoders.base import Decoder
+from petl_bench.decoders.base import DECODERS, Decoder
 from petl_bench.features import Pyramid
-from petl_bench.registry import DECODERS
 
 
 @DECODERS.register("linear")

@@ -11,9 +11,8 @@ from torch import Tensor, nn
 
 from petl_bench.backbones.base import StageInfo
 from petl_bench.config import DecoderConfig, Positive
-from petl_bench.decoders.base import Decoder, DecodersTogether
+from petl_bench.decoders.base import DECODERS, Decoder, DecodersTogether
 from petl_bench.features import Pyramid
-from petl_bench.registry import DECODERS
 
 FEW_PIXELS = 2048  # of the finest maps of a batch, up to which decoders run faster together (tests/benchmark)
 

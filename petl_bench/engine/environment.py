@@ -7,9 +7,8 @@ from pathlib import Path
 
 import torch
 
-from petl_bench import __version__
-from petl_bench.allocator import keeps_freed_memory
-from petl_bench.record import Environment
+from petl_bench.engine.allocator import keeps_freed_memory
+from petl_bench.records.run import Environment
 
 PACKAGES = ("torch", "timm", "numpy", "accelerate", "torchmetrics")
 DTYPES = {"no": "float32", "bf16": "bfloat16", "fp16": "float16"}
@@ -19,7 +18,7 @@ def environment(device: torch.device, precision: str) -> Environment:
     """Describe where a run is executed."""
     commit = _git("rev-parse", "HEAD")
     status = _git("status", "--porcelain") if commit else None
-    versions = {"petl-bench": __version__, "python": platform.python_version()}
+    versions = {"petl-bench": metadata.version("petl-bench"), "python": platform.python_version()}
     return Environment(
         versions=versions | {package: metadata.version(package) for package in PACKAGES},
         commit=commit,

@@ -22,15 +22,15 @@ from petl_bench.engine.build import build, task_specs
 from petl_bench.engine.environment import environment
 from petl_bench.engine.evaluate import Values, decoded, evaluate, evaluate_trivial
 from petl_bench.engine.pictures import draw_predictions
-from petl_bench.engine.progress import bar
 from petl_bench.engine.train import Progress, Training, train
 from petl_bench.errors import UsageError
-from petl_bench.measure.parameters import count
+from petl_bench.ledger import count
 from petl_bench.model import MultiTaskModel
 from petl_bench.plugins import load
-from petl_bench.record import RunRecord, Seconds, TaskResult
-from petl_bench.store import PICTURE, WEIGHTS, Store, write_curve, write_record, write_scores
+from petl_bench.records.run import RunRecord, Seconds, TaskResult
+from petl_bench.records.store import PICTURE, WEIGHTS, Store, write_curve, write_record, write_scores
 from petl_bench.tasks.base import TaskSpec
+from petl_bench.terminal import bar
 
 EVALUATION_BATCH = 50
 PICTURES = 4

@@ -14,7 +14,7 @@ from petl_bench.data.base import Batch, DenseDataset
 from petl_bench.data.transforms import flip
 from petl_bench.engine.optimise import ClipPerOwner, optimiser, schedule
 from petl_bench.model import MultiTaskModel
-from petl_bench.record import HistoryPoint
+from petl_bench.records.run import HistoryPoint
 from petl_bench.tasks.base import TaskSpec
 
 HISTORY_POINTS = 50

@@ -1,1 +1,1 @@
-"""Measuring: parameters, and what a task costs."""
+"""Measuring: ``count`` says what there is by counting, ``cost`` what it takes by timing."""

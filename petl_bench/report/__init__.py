@@ -10,7 +10,7 @@ from petl_bench.report.groups import comparisons
 from petl_bench.report.load import Loaded, load
 from petl_bench.report.page import UNTUNED, Section, render
 from petl_bench.report.raw import runs_frame
-from petl_bench.report.scaling import scaling_section
+from petl_bench.report.scaling.page import scaling_section
 from petl_bench.report.style import colours
 from petl_bench.report.tables import main_table
 from petl_bench.report.write import FIGURES, PAGE, RUNS, TABLES, replacing, write_group

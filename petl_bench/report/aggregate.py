@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from petl_bench.record import Ledger, TaskResult
+from petl_bench.records.run import Ledger, TaskResult
 from petl_bench.report.groups import Comparison, Configuration
 from petl_bench.report.load import Run
-from petl_bench.stats import Estimate, mean_and_sd
+from petl_bench.report.stats import Estimate, mean_and_sd
 
 
 @dataclass(frozen=True)

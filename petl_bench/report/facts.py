@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 
-from petl_bench.record import Environment
+from petl_bench.records.run import Environment
 from petl_bench.report.aggregate import Row
 from petl_bench.report.load import Run, flatten
 

@@ -12,8 +12,8 @@ from matplotlib.transforms import Bbox
 
 from petl_bench.report.aggregate import Column, Row
 from petl_bench.report.analysis import Analysis
+from petl_bench.report.stats import Estimate
 from petl_bench.report.style import HATCHES, MARKERS, Colours, figure, fix_layout, rank_among_kin
-from petl_bench.stats import Estimate
 
 _OFFSETS = (
     (8, 0),

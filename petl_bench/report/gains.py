@@ -4,8 +4,8 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from petl_bench import stats
 from petl_bench.plan import Roles
+from petl_bench.report import stats
 from petl_bench.report.aggregate import Column, Row, scores_of
 from petl_bench.report.groups import Comparison, Configuration
 from petl_bench.report.load import Run

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from petl_bench.plan import Control, Roles
-from petl_bench.record import Ledger
+from petl_bench.records.run import Ledger
 from petl_bench.report.load import Run
 
 RANDOM = "random"

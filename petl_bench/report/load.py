@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from petl_bench.errors import UsageError
-from petl_bench.record import HistoryPoint, RunRecord
-from petl_bench.store import CURVE, PICTURE, RECORD, SCORES, read_record, read_scores
+from petl_bench.records.run import HistoryPoint, RunRecord
+from petl_bench.records.store import CURVE, PICTURE, RECORD, SCORES, read_record, read_scores
 
 _USED_SETTINGS = (
     "method.name",

@@ -8,7 +8,7 @@ import numpy as np
 from petl_bench.report.aggregate import Column, Row
 from petl_bench.report.gains import Baseline
 from petl_bench.report.load import Run
-from petl_bench.stats import PairedTest, paired_test
+from petl_bench.report.stats import PairedTest, paired_test
 
 
 @dataclass(frozen=True)

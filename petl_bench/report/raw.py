@@ -10,7 +10,7 @@ from petl_bench.report.aggregate import Column, Row
 from petl_bench.report.analysis import Analysis
 from petl_bench.report.gains import delta_of_run
 from petl_bench.report.load import Run
-from petl_bench.stats import Estimate
+from petl_bench.report.stats import Estimate
 
 
 def to_frame(analysis: Analysis) -> pd.DataFrame:

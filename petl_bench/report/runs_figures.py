@@ -10,7 +10,7 @@ from matplotlib.image import imread
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from petl_bench.record import HistoryPoint
+from petl_bench.records.run import HistoryPoint
 from petl_bench.report.aggregate import Row
 from petl_bench.report.analysis import Analysis
 from petl_bench.report.style import LINES, Colours, figure, rank_among_kin

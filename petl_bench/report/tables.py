@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from petl_bench.report.aggregate import Column, Row
 from petl_bench.report.analysis import Analysis
 from petl_bench.report.paired import PairedRow
-from petl_bench.stats import Estimate
+from petl_bench.report.stats import Estimate
 
 NOTHING = "-"
 _LATEX = {

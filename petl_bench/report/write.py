@@ -13,7 +13,7 @@ from petl_bench.report.figures import draw_delta_m, draw_tasks
 from petl_bench.report.page import Section
 from petl_bench.report.raw import paired_frame, to_frame
 from petl_bench.report.runs_figures import MOST_PICTURES, draw_curves, draw_pictures
-from petl_bench.report.scaling import SCALING
+from petl_bench.report.scaling.page import SCALING
 from petl_bench.report.style import Colours
 from petl_bench.report.tables import main_table, to_latex, to_markdown
 

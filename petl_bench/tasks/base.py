@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from petl_bench.registry import Registry
+
 IGNORED = 255
 """Label of a pixel without truth in maps of integers."""
 
@@ -163,3 +165,6 @@ def mean_map(batches: Iterable[tuple[Tensor, Tensor]]) -> Tensor:
 def different_sizes(first: Iterable[int], other: Iterable[int]) -> ValueError:
     """Build the error for training labels [H, W] of two sizes."""
     return ValueError(f"The trivial predictor needs labels of one size, got {list(first)} and {list(other)}.")
+
+
+TASKS: Registry[type[TaskSpec]] = Registry("task")

@@ -8,9 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from petl_bench.registry import TASKS
 from petl_bench.tasks._draw import draw_scalar
-from petl_bench.tasks.base import Metric, TaskSpec, image_sums, mean_map, single_channel
+from petl_bench.tasks.base import TASKS, Metric, TaskSpec, image_sums, mean_map, single_channel
 
 DRAWN_METRES = 10.0
 """End of the colour scale: about the farthest depth in rooms, and the same for all pictures."""

@@ -5,9 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from petl_bench.registry import TASKS
 from petl_bench.tasks._binary import BinaryTask, counts_over_thresholds, overlap
-from petl_bench.tasks.base import Metric, single_channel
+from petl_bench.tasks.base import TASKS, Metric, single_channel
 
 THRESHOLDS = tuple(percent / 100 for percent in range(1, 100))
 

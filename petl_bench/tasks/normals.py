@@ -8,9 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from petl_bench.registry import TASKS
 from petl_bench.tasks._draw import hatched, to_uint8
-from petl_bench.tasks.base import Metric, TaskSpec, image_sums, mean_map
+from petl_bench.tasks.base import TASKS, Metric, TaskSpec, image_sums, mean_map
 
 BINS_PER_DEGREE = 100
 WITHIN_DEGREES = {"within_11_25": 11.25, "within_22_5": 22.5, "within_30": 30.0}

@@ -1,7 +1,7 @@
 """Semantic segmentation."""
 
-from petl_bench.registry import TASKS
 from petl_bench.tasks._classes import ClassTask
+from petl_bench.tasks.base import TASKS
 
 
 @TASKS.register("semseg")

@@ -14,8 +14,7 @@ from torch import Tensor, nn
 
 from petl_bench.config import MethodConfig, Positive
 from petl_bench.features import SHARED, Keyed
-from petl_bench.method import Counts, Method, closed
-from petl_bench.registry import METHODS
+from petl_bench.method import METHODS, Counts, Method, closed
 
 
 class LowRankBranch(Keyed):

@@ -2,7 +2,7 @@
 
 import torch
 
-from petl_bench.measure.parameters import count
+from petl_bench.ledger import count
 from petl_bench.testing.subject import IMAGE_SIZES, TASKS, Subject
 
 OWNERS = ("shared", "per_task", "generator")

@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from petl_bench.allocator import keep_freed_memory
 from petl_bench.backbones.base import Backbone
+from petl_bench.engine.allocator import keep_freed_memory
 from petl_bench.engine.build import build_model
-from petl_bench.fit import interval_of_median
-from petl_bench.measure.laps import Lap
-from petl_bench.measure.latency import MeasurementError, interleave
-from petl_bench.measure.meta import build_on_meta
-from petl_bench.measure.scaling import plain_backbone
+from petl_bench.measure.cost.fit import interval_of_median
+from petl_bench.measure.cost.laps import Lap
+from petl_bench.measure.cost.latency import MeasurementError, interleave
+from petl_bench.measure.cost.timing import plain_backbone
+from petl_bench.measure.count.meta import build_on_meta
 from petl_bench.model import MultiTaskModel
 
 SWIN_TINY = "swin_tiny_patch4_window7_224"

@@ -9,13 +9,13 @@ import torch
 import torch.nn.functional as F
 from gates import SWIN_TINY, Gate, Limits, Step, frozen_backbone, model_of
 
-from petl_bench.allocator import keep_freed_memory
 from petl_bench.decoders.segformer import FoldedSegFormer, SegFormer
-from petl_bench.fit import fit
-from petl_bench.measure.latency import interleave
-from petl_bench.measure.meta import build_on_meta
-from petl_bench.measure.peers import peft_switched
-from petl_bench.measure.workload import Mode, frozen_pass, inference, training
+from petl_bench.engine.allocator import keep_freed_memory
+from petl_bench.measure.cost.fit import fit
+from petl_bench.measure.cost.latency import interleave
+from petl_bench.measure.cost.peers import peft_switched
+from petl_bench.measure.cost.workload import Mode, frozen_pass, inference, training
+from petl_bench.measure.count.meta import build_on_meta
 
 pytestmark = pytest.mark.timing
 

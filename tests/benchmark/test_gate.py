@@ -5,7 +5,7 @@ import time
 import pytest
 from gates import Gate, Limits
 
-from petl_bench.measure.latency import MeasurementError
+from petl_bench.measure.cost.latency import MeasurementError
 
 LOOSE = Limits(1e9, 1e9)
 

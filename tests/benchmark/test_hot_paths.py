@@ -7,8 +7,8 @@ import pytest
 import torch
 from gates import Step, model_of
 
-from petl_bench.allocator import keep_freed_memory
-from petl_bench.measure.workload import inference, training
+from petl_bench.engine.allocator import keep_freed_memory
+from petl_bench.measure.cost.workload import inference, training
 
 pytestmark = pytest.mark.timing
 

@@ -7,8 +7,8 @@ from petl_bench import plugins
 from petl_bench.backbones.build import build_backbone
 from petl_bench.backbones.names import find_backbone
 from petl_bench.engine.build import build
-from petl_bench.measure.parameters import count
-from petl_bench.measure.table import parameter_row
+from petl_bench.ledger import count
+from petl_bench.measure.count.table import parameter_row
 from petl_bench.plan import plan
 
 SWIN_TINY = "swin_tiny_patch4_window7_224"

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from petl_bench.measure.table import parameter_row
+from petl_bench.measure.count.table import parameter_row
 
 SWIN_TINY = "swin_tiny_patch4_window7_224"
 WIDTHS = {

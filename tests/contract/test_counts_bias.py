@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from petl_bench.measure.table import parameter_row
+from petl_bench.measure.count.table import parameter_row
 
 
 @dataclass(frozen=True)

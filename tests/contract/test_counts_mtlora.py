@@ -5,8 +5,8 @@ import torch
 
 from petl_bench import plan, plugins
 from petl_bench.engine.build import build_model
-from petl_bench.measure.parameters import count
-from petl_bench.record import Ledger
+from petl_bench.ledger import count
+from petl_bench.records.run import Ledger
 
 SWIN_TINY = "swin_tiny_patch4_window7_224"
 PASCAL = {"semseg": 21, "human_parts": 7, "saliency": 1, "normals": 3}

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from petl_bench.errors import UsageError
-from petl_bench.measure.table import parameter_row
+from petl_bench.measure.count.table import parameter_row
 
 SWIN_TINY = "swin_tiny_patch4_window7_224"
 FOUR_BACKBONES = 4 * 27_517_818

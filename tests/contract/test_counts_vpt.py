@@ -3,7 +3,7 @@
 import pytest
 
 from petl_bench import plan, plugins
-from petl_bench.measure.table import parameter_row
+from petl_bench.measure.count.table import parameter_row
 
 SWIN_TINY = "swin_tiny_patch4_window7_224"
 WIDTHS = {

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from petl_bench import plugins
-from petl_bench.cli import main
+from petl_bench.cli.main import main
 from petl_bench.errors import UsageError
-from petl_bench.measure.gate import COST_CELLS, IMAGE_SIZES, TASKS
-from petl_bench.measure.golden import check_golden, differences, read_golden, write_golden
+from petl_bench.measure.count.guard import COST_CELLS, IMAGE_SIZES, TASKS
+from petl_bench.measure.count.guard_file import check_golden, differences, read_golden, write_golden
 
 COSTS = ("infer_macs", "infer_elementwise_ops", "train_macs", "train_elementwise_ops")
 ROOT = Path(__file__).resolve().parents[2]

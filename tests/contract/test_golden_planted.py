@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from petl_bench.measure.gate import COST_CELLS
+from petl_bench.measure.count.guard import COST_CELLS
 
 ROOT = Path(__file__).resolve().parents[2]
 GOLDEN = ROOT / "tests" / "golden" / "counts.json"

@@ -15,8 +15,8 @@ from macs import TRUNKS, Form, Trunk, bottleneck, forked, lora, once, products
 from petl_bench import plugins
 from petl_bench.errors import UsageError
 from petl_bench.features import Features
-from petl_bench.measure.flops import forward_work, tallied
-from petl_bench.measure.meta import build_on_meta
+from petl_bench.measure.cost.flops import forward_work, tallied
+from petl_bench.measure.count.meta import build_on_meta
 from petl_bench.method import Method
 
 # What is refused, and how.

@@ -31,7 +31,7 @@ from torch import Tensor, nn
 
 from petl_bench.features import PerTask, split
 from petl_bench.method import Counts, Method, ScopedConfig
-from petl_bench.registry import METHODS
+from petl_bench.method import METHODS
 
 
 class Gate(PerTask):

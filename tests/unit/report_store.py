@@ -13,14 +13,14 @@ from matplotlib.image import imsave
 
 from petl_bench.config import BUDGETS
 from petl_bench.plan import Control, Roles
-from petl_bench.record import Environment, HistoryPoint, Ledger, RunRecord, Seconds, TaskResult
+from petl_bench.records.run import Environment, HistoryPoint, Ledger, RunRecord, Seconds, TaskResult
+from petl_bench.records.store import CURVE, PICTURE, write_record, write_scores
 from petl_bench.report import Report, report
 from petl_bench.report.aggregate import Row
 from petl_bench.report.analysis import Analysis, analyse
 from petl_bench.report.groups import comparisons
 from petl_bench.report.load import load
 from petl_bench.report.page import Section, render
-from petl_bench.store import CURVE, PICTURE, write_record, write_scores
 
 TASKS = {
     "semseg": ("miou", "%", True, 10.0),

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from petl_bench import scaffold
-from petl_bench.cli import main
+from petl_bench.cli import scaffold
+from petl_bench.cli.main import main
 from petl_bench.testing import CHECKS
 
 BROKEN = '''

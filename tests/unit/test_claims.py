@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from petl_bench.cli import main
+from petl_bench.cli.main import main
 from petl_bench.errors import UsageError
-from petl_bench.measure.claims import judge_all, read_claims, shown, tried_lines
+from petl_bench.measure.count.claims import judge_all, read_claims, shown, tried_lines
 
 PUBLISHED = Path(__file__).resolve().parents[2] / "experiments" / "published"
 

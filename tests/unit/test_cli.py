@@ -8,7 +8,7 @@ import pytest
 import typer.main
 
 from petl_bench import __version__
-from petl_bench.cli import app, main
+from petl_bench.cli.main import app, main
 
 # A setting belongs into the config, where --set reaches it and the record keeps it. Do not add a flag for one.
 FLAGS = {
@@ -150,7 +150,7 @@ TORCH_FREE = [
 @pytest.mark.parametrize("arguments", TORCH_FREE, ids=" ".join)
 def test_listing_imports_no_torch(arguments: list[str]) -> None:
     code = (
-        "import sys\nfrom petl_bench.cli import main\n"
+        "import sys\nfrom petl_bench.cli.main import main\n"
         f"try:\n    main({arguments!r})\nexcept SystemExit as left:\n    assert not left.code, left.code\n"
         "heavy = {'torch', 'timm', 'pandas', 'matplotlib', 'accelerate'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"

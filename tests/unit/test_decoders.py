@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from petl_bench.backbones.base import StageInfo
 from petl_bench.decoders.linear import Linear
 from petl_bench.decoders.segformer import SegFormer
-from petl_bench.measure.flops import forward_work
+from petl_bench.measure.cost.flops import forward_work
 
 STAGES = (StageInfo(8, 4), StageInfo(16, 8), StageInfo(24, 16), StageInfo(32, 32))
 

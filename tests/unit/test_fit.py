@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from petl_bench.cost import contradiction
-from petl_bench.fit import fit, verdict
+from petl_bench.measure.cost.fit import fit, verdict
+from petl_bench.measure.cost.label import contradiction
 
 TASKS = (1, 2, 4, 8, 16)
 

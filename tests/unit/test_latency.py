@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 import pytest
 
-from petl_bench.measure.laps import Lap
-from petl_bench.measure.latency import MeasurementError, interleave, noise
+from petl_bench.measure.cost.laps import Lap
+from petl_bench.measure.cost.latency import MeasurementError, interleave, noise
 
 
 def sleeper(milliseconds: float) -> Callable[[Lap], None]:
@@ -53,7 +53,7 @@ def test_the_first_expensive_calls_are_not_in_the_samples() -> None:
 
 
 def test_a_harness_without_warm_up_would_be_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("petl_bench.measure.latency.WARM_UP_CALLS", 0)
+    monkeypatch.setattr("petl_bench.measure.cost.latency.WARM_UP_CALLS", 0)
     assert first_sample_of_something_slow_at_first() >= 50
 
 
@@ -65,7 +65,7 @@ def test_things_are_interleaved_in_an_order_that_rotates() -> None:
 
 
 def test_a_timer_that_measures_nothing_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("petl_bench.measure.latency.time.perf_counter", lambda: 1.0)
+    monkeypatch.setattr("petl_bench.measure.cost.latency.time.perf_counter", lambda: 1.0)
     with pytest.raises(MeasurementError, match="measured"):
         interleave({"one": sleeper(1)}, min_rounds=2, min_seconds=0)
 

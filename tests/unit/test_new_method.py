@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from petl_bench import plugins, scaffold
-from petl_bench.cli import main
+from petl_bench import plugins
+from petl_bench.cli import scaffold
+from petl_bench.cli.main import main
 from petl_bench.errors import UsageError
 
 

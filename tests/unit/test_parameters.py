@@ -12,14 +12,14 @@ from methods.lora import LoRA
 from methods.vmt import VMT
 from petl_bench import plugins
 from petl_bench.errors import UsageError
-from petl_bench.measure.breakdown import module_rows
-from petl_bench.measure.explain import NO_FORMULA, formula_rows
-from petl_bench.measure.meta import build_on_meta
-from petl_bench.measure.parameters import count
-from petl_bench.measure.table import methods_on, parameter_row
+from petl_bench.ledger import count
+from petl_bench.measure.count.breakdown import module_rows
+from petl_bench.measure.count.explain import NO_FORMULA, formula_rows
+from petl_bench.measure.count.meta import build_on_meta
+from petl_bench.measure.count.table import methods_on, parameter_row
 from petl_bench.method import Counts, Method
 from petl_bench.model import MultiTaskModel
-from petl_bench.record import Ledger
+from petl_bench.records.run import Ledger
 from petl_bench.testing import Subject
 
 SWIN_TINY = "swin_tiny_patch4_window7_224"
@@ -198,7 +198,7 @@ def test_all_means_the_methods_that_are_defined_on_the_backbone() -> None:
 SMALL_COST = """
 import resource, sys, time
 import timm
-from petl_bench.cli import main
+from petl_bench.cli.main import main
 start, size = time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 try:
     main("params --method vmt --backbone swin_large_patch4_window12_384 --tasks 64".split())

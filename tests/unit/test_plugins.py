@@ -58,7 +58,7 @@ def test_a_foreign_module_that_hides_the_methods_is_named(hiding: str, tmp_path:
         f"sys.path.insert(0, {str(tmp_path)!r})\n"
         "sys.meta_path.insert(0, type('First', (), {'find_spec': staticmethod(lambda name, path=None, target=None:"
         f" m.PathFinder.find_spec(name, [{str(tmp_path)!r}]) if name == 'methods' else None)}}))\n"
-        "from petl_bench.cli import main\nmain(['list', 'methods'])"
+        "from petl_bench.cli.main import main\nmain(['list', 'methods'])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 2, done.stderr

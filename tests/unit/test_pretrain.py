@@ -8,8 +8,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from petl_bench.engine.pretrain import Recipe, pretrain
-from petl_bench.engine.teacher import teach
+from petl_bench.pretrain.pretrain import Recipe, pretrain
+from petl_bench.pretrain.teacher import teach
 
 RECIPE = Recipe(images=16, steps=5, batch_size=2, checkpoint_every=2)
 

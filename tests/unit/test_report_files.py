@@ -8,14 +8,15 @@ import pandas as pd
 import pytest
 from report_store import ROLES, full_store, make, page, text_of, usual, write
 
-from petl_bench.cost import ScalingRecord, ScalingRow, exact_fields
 from petl_bench.errors import UsageError
-from petl_bench.record import Environment
+from petl_bench.measure.cost.label import exact_fields
+from petl_bench.records.run import Environment
+from petl_bench.records.scaling import ScalingRecord, ScalingRow
+from petl_bench.records.store import CURVE, PICTURE
 from petl_bench.report import report
 from petl_bench.report.load import load
-from petl_bench.report.scaling import write_scaling
+from petl_bench.report.scaling.page import write_scaling
 from petl_bench.report.tables import escape_latex
-from petl_bench.store import CURVE, PICTURE
 
 
 def test_failed_runs_are_listed_with_their_error_and_stay_out_of_the_tables(tmp_path: Path):

@@ -8,14 +8,15 @@ import pytest
 import torch
 
 from methods.vmt import VMT
-from petl_bench.cli import main
-from petl_bench.cost import ScalingRecord, contradiction
+from petl_bench.cli.main import main
 from petl_bench.features import Features
-from petl_bench.measure.flops import forward_work
-from petl_bench.measure.scale import scale
-from petl_bench.measure.scaling import Scope, count_method
-from petl_bench.measure.workload import inference, training
-from petl_bench.report.scaling import PAGE, read_scaling, write_scaling, write_scaling_record
+from petl_bench.measure.cost.flops import forward_work
+from petl_bench.measure.cost.label import contradiction
+from petl_bench.measure.cost.record import scale
+from petl_bench.measure.cost.timing import Scope, count_method
+from petl_bench.measure.cost.workload import inference, training
+from petl_bench.records.scaling import ScalingRecord
+from petl_bench.report.scaling.page import PAGE, read_scaling, write_scaling, write_scaling_record
 from petl_bench.testing import Subject
 
 TASKS = (1, 2, 4)

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from petl_bench import stats
+from petl_bench.report import stats
 
 UP = {"semseg": True, "normals": False}
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from petl_bench.errors import UsageError
-from petl_bench.record import Environment, RunRecord
-from petl_bench.store import RECORD, Store, read_record, read_scores, write_record, write_scores
+from petl_bench.records.run import Environment, RunRecord
+from petl_bench.records.store import RECORD, Store, read_record, read_scores, write_record, write_scores
 
 
 def record(**changes: object) -> RunRecord:

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 import petl_bench.tasks
-from petl_bench.registry import TASKS
 from petl_bench.tasks import depth, edges, human_parts, normals, saliency, semseg, synthetic
 from petl_bench.tasks._draw import PALETTE, VIRIDIS, draw_classes, draw_scalar
+from petl_bench.tasks.base import TASKS
 
 MODULES = (depth, edges, human_parts, normals, saliency, semseg, synthetic)
 CHANNELS = {"semseg": 5, "human_parts": 3, "saliency": 1, "edges": 1, "normals": 3, "depth": 1, "synthetic": 1}

@@ -9,9 +9,8 @@ from torch.nn.functional import one_hot
 from torchmetrics.classification import MulticlassJaccardIndex
 from torchmetrics.segmentation import MeanIoU
 
-from petl_bench.registry import TASKS
 from petl_bench.tasks import depth, edges, human_parts, normals, saliency, semseg, synthetic
-from petl_bench.tasks.base import Metric
+from petl_bench.tasks.base import TASKS, Metric
 
 MODULES = (depth, edges, human_parts, normals, saliency, semseg, synthetic)
 CHANNELS = {"semseg": 6, "human_parts": 4, "saliency": 1, "edges": 1, "normals": 3, "depth": 1, "synthetic": 1}

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from petl_bench.registry import TASKS
 from petl_bench.tasks import depth, edges, human_parts, normals, saliency, semseg, synthetic
+from petl_bench.tasks.base import TASKS
 
 MODULES = (depth, edges, human_parts, normals, saliency, semseg, synthetic)
 CHANNELS = {"semseg": 5, "human_parts": 3, "saliency": 1, "edges": 1, "normals": 3, "depth": 1, "synthetic": 1}

@@ -12,9 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from petl_bench.registry import TASKS
 from petl_bench.tasks import depth, edges, human_parts, normals, saliency, semseg, synthetic
-from petl_bench.tasks.base import Metric
+from petl_bench.tasks.base import TASKS, Metric
 
 MODULES = (depth, edges, human_parts, normals, saliency, semseg, synthetic)
 CHANNELS = {"semseg": 6, "human_parts": 4, "saliency": 1, "edges": 1, "normals": 3, "depth": 1, "synthetic": 1}

@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 
 from petl_bench.config import DatasetConfig, Positive
-from petl_bench.data.base import Batch, DenseDataset, Sample, Split, to_batch
+from petl_bench.data.base import DATASETS, Batch, DenseDataset, Sample, Split, to_batch
 from petl_bench.data.scenes.cache import cached_split, content_key
 from petl_bench.errors import UsageError
-from petl_bench.registry import DATASETS
 
 
 @DATASETS.register("scenes")

@@ -1,0 +1,276 @@
+"""The command line. Every command parses, calls one function, prints; what is heavy is imported inside a command.
+
+Results go to stdout, progress to stderr. Exit 0, 1 when a run failed, 2 for a mistake in what was typed.
+"""
+
+import sys
+import time
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from petl_bench import __version__
+from petl_bench.cli.options import (
+    BackboneOption,
+    DatasetOption,
+    DecoderOption,
+    Format,
+    FormatOption,
+    MethodOption,
+    SetOption,
+    TasksOption,
+    experiment_path,
+    experiments_folder,
+    print_as,
+    settings_of,
+)
+from petl_bench.cli.scaling import bench_peers_command, scaling_command
+from petl_bench.config import merge
+from petl_bench.errors import UsageError, nearest, unknown_name
+
+_STARTED = time.perf_counter()
+
+app = typer.Typer(
+    name="petl-bench",
+    help="Compare parameter-efficient transfer learning methods on multi-task dense prediction.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+@app.callback(invoke_without_command=True)
+def _root(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    if version:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.command("run")
+def run_command(
+    experiment: Annotated[
+        str | None, typer.Argument(help="An experiment: a name or a TOML file. Or give --method.")
+    ] = None,
+    method: MethodOption = None,
+    tasks: TasksOption = None,
+    backbone: BackboneOption = None,
+    dataset: DatasetOption = None,
+    decoder: DecoderOption = None,
+    budget: Annotated[str | None, typer.Option(help="smoke, quick or full.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of weights and batches.")] = None,
+    set_: SetOption = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda ...")] = "auto",
+    out: Annotated[Path, typer.Option(help="The store: one folder a run.")] = Path("runs"),
+    force: Annotated[bool, typer.Option("--force", help="Repeat a finished run.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the resolved config and stop.")] = False,
+) -> None:
+    """Train and evaluate one method, or all the runs of an experiment."""
+    asked = settings_of(method, backbone, dataset, decoder, tasks, set_)
+    asked = merge(asked, {k: v for k, v in {"budget": budget, "seed": seed}.items() if v is not None})
+    asked = merge({"runtime": {"device": device}}, asked)
+    from petl_bench import plan, plugins
+
+    if experiment is not None and "method" in asked:
+        raise UsageError(
+            f"The experiment {experiment!r} names its methods itself: give it no --method and no method.* setting.\n"
+            f"Type: petl-bench run {experiment}   or: petl-bench run --method vmt"
+        )
+    if experiment is None and "name" not in asked.get("method", {}):
+        raise UsageError("Which method?\nType: petl-bench run --method vmt --tasks 4   or: petl-bench list methods")
+    if experiment is None:
+        settings: tuple[dict[str, Any], ...] = (asked,)
+    else:
+        settings = plan.expand(plan.read_experiment(experiment_path(experiment)), asked)
+    configs = [plan.plan(one, plugins.vocabulary) for one in settings]
+    if dry_run:
+        for config in configs:
+            typer.echo(config.model_dump_json(indent=2))
+        return
+    from petl_bench.cli.run import run_all
+
+    if not run_all(configs, out, force=force, start_seconds=time.perf_counter() - _STARTED):
+        raise typer.Exit(1)
+
+
+@app.command("report")
+def report_command(
+    runs: Annotated[list[Path] | None, typer.Argument(help="Stores or run folders [default: runs].")] = None,
+    out: Annotated[Path | None, typer.Option(help="Where the report goes [default: `report` in the store].")] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit 1 when a reference run is missing.")] = False,
+) -> None:
+    """Turn records into tables and figures."""
+    from petl_bench import plan
+    from petl_bench.records.store import RECORD
+    from petl_bench.report import report
+    from petl_bench.terminal import print_table
+
+    folders = runs or [Path("runs")]
+    store = folders[0].parent if (folders[0] / RECORD).is_file() else folders[0]
+    roles = plan.read_experiment(experiment_path("main")).report
+    done = report(folders, out or store / "report", roles)
+    for group in done.groups:
+        print_table(group.title, group.header, group.rows)
+        for note in group.notes:
+            typer.echo(f"- {note}")
+    for note in done.notes:
+        typer.echo(note)
+    for command in done.missing_references:
+        typer.echo(f"missing reference: {command}")
+    typer.echo(f"report: {done.page}")
+    if strict and done.missing_references:
+        raise typer.Exit(1)
+
+
+class By(StrEnum):
+    """What parameters are grouped by."""
+
+    MODULE = "module"
+
+
+@app.command("params")
+def params_command(
+    method: Annotated[str, typer.Option(help="A method, or all.")] = "all",
+    backbone: BackboneOption = None,
+    dataset: DatasetOption = None,
+    tasks: Annotated[
+        str | None, typer.Option("--tasks", help="The first N tasks, names, or channels: semseg:21,normals:3.")
+    ] = None,
+    decoder: DecoderOption = None,
+    set_: SetOption = None,
+    by: Annotated[By | None, typer.Option("--by", help="Where the parameters are, module by module.")] = None,
+    explain: Annotated[bool, typer.Option("--explain", help="The closed form, its numbers, and the modules.")] = False,
+    check: Annotated[
+        Path | None, typer.Option("--check", help="Compare all default counts with a file; exit 1 if one moved.")
+    ] = None,
+    write: Annotated[Path | None, typer.Option("--write", help="Write all default counts into a file.")] = None,
+    format_: FormatOption = Format.TABLE,
+) -> None:
+    """Count trained parameters from the modules, on the meta device: nothing is computed."""
+    asked = settings_of(None, backbone, dataset, decoder, tasks, set_)
+    given = {"--by": by, "--explain": explain or None, "--check": check, "--write": write}
+    views = [flag for flag, value in given.items() if value is not None]
+    if len(views) > 1:
+        raise UsageError(f"{' and '.join(views)} are different questions: give one of them at a time.")
+    if check is not None or write is not None:
+        _guard_counts(check, write, method, asked)
+        return
+    from petl_bench.measure.count import table
+
+    names, left_out = table.methods_on(method, asked)
+    if left_out:
+        typer.echo(f"not defined on this backbone: {', '.join(left_out)}", err=True)
+    view = table.module_table if by else table.formula_table if explain else table.count_table
+    rows, title = view([merge(asked, {"method": {"name": name}}) for name in names], list(set_ or []))
+    shown = [table.shown(row) for row in rows] if format_ is Format.TABLE and not views else rows
+    print_as(shown, format_, title)
+    if any(row.get("verdict") == table.UNEQUAL for row in rows):
+        raise typer.Exit(1)
+
+
+def _guard_counts(check: Path | None, write: Path | None, method: str, asked: dict[str, Any]) -> None:
+    """Write the counts of the guard, or compare them and exit 1 if one moved."""
+    if asked or (write is not None and method != "all"):
+        raise UsageError(
+            "--check and --write count the default settings of every method on fixed backbones: give no other flag "
+            "(but --check FILE --method NAME, to look at one).\nType: petl-bench params --check FILE"
+        )
+    from petl_bench.measure.count.guard_file import check_golden, update_golden
+
+    if write is not None:
+        typer.echo(update_golden(write))
+    elif check is not None:
+        same, message = check_golden(check, method)
+        typer.echo(message)
+        if not same:
+            raise typer.Exit(1)
+
+
+@app.command("claims")
+def claims_command(format_: FormatOption = Format.TABLE) -> None:
+    """Count the published figures again, and say which of them our code reproduces."""
+    from petl_bench.measure.count.claims import judge_all, read_claims, shown, tried_lines
+
+    rows = judge_all(read_claims(experiments_folder() / "published"))
+    print_as(rows if format_ is Format.JSON else [shown(row) for row in rows], format_, "published parameter counts")
+    if format_ is Format.TABLE:
+        for line in tried_lines(rows):
+            typer.echo(line)
+
+
+app.command("scaling")(scaling_command)
+app.command("bench-peers")(bench_peers_command)
+
+
+KINDS = ("methods", "backbones", "datasets", "tasks", "decoders", "experiments")
+
+
+@app.command("list")
+def list_command(
+    kind: Annotated[str, typer.Argument(help=", ".join(KINDS))],
+    format_: FormatOption = Format.TABLE,
+) -> None:
+    """List what there is."""
+    from petl_bench.cli.listing import rows_of
+
+    if kind not in KINDS:
+        raise unknown_name(
+            "kind of thing to list", kind, KINDS, command=f"petl-bench list {nearest(kind, KINDS) or 'methods'}"
+        )
+    print_as(rows_of(kind, experiments_folder()), format_, kind)
+
+
+@app.command("check")
+def check_command(
+    method: Annotated[str, typer.Argument(help="A method, MODULE:CLASS of your own, or all.")],
+    family: Annotated[
+        str | None, typer.Option("--backbone", help="swin or vit [default: all it is defined on].")
+    ] = None,
+    set_: SetOption = None,
+    slow: Annotated[bool, typer.Option("--slow", help="Also two processes and the compiler: minutes.")] = False,
+    format_: FormatOption = Format.TABLE,
+) -> None:
+    """Check what every method promises, on small networks; exit 1 if a promise is broken."""
+    asked = settings_of(None, None, None, None, None, set_)
+    settings = asked.pop("method", {})
+    if asked or not isinstance(settings, dict):
+        raise UsageError("--set: only settings of the method are taken.\nType: --set method.rho=8")
+    from petl_bench.cli.check import check
+
+    if not check(method, family, settings, slow=slow, form=format_.value):
+        raise typer.Exit(1)
+
+
+@app.command("new")
+def new_command(
+    kind: Annotated[str, typer.Argument(help="method")],
+    name: Annotated[str, typer.Argument(help="Its name: my-method.")],
+    out: Annotated[Path | None, typer.Option(help="Folder of both files [default: the checkout's, or here].")] = None,
+) -> None:
+    """Write a method that works and its test, to start from."""
+    from petl_bench.cli.scaffold import new_method
+
+    if kind != "method":
+        raise unknown_name("kind of thing to begin", kind, ["method"], command=f"petl-bench new method {name}")
+    typer.echo(new_method(name, out))
+
+
+@app.command("pretrain")
+def pretrain_command(
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")] = False,
+) -> None:
+    """Rebuild the embedded backbone (about an hour on two cores)."""
+    from petl_bench.cli.run import pretrain_embedded
+
+    typer.echo(pretrain_embedded(resume=resume))
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line; a mistake of the user's is a message and exit 2."""
+    try:
+        app(arguments)
+    except UsageError as error:
+        typer.echo(f"Error: {error}", err=True)
+        sys.exit(2)

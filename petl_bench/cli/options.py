@@ -1,0 +1,81 @@
+"""What the commands share: their common options, and how flags become settings."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from petl_bench.config import assign, parse_value
+from petl_bench.errors import UsageError, unknown_name
+
+
+class Format(StrEnum):
+    """How rows are printed."""
+
+    TABLE = "table"
+    JSON = "json"
+    CSV = "csv"
+
+
+MethodOption = Annotated[str | None, typer.Option("--method", help="A name of `petl-bench list methods`.")]
+TasksOption = Annotated[str | None, typer.Option("--tasks", help="The first N tasks, or names: semseg,normals.")]
+BackboneOption = Annotated[str | None, typer.Option("--backbone", help="`embedded` or a timm name.")]
+DatasetOption = Annotated[str | None, typer.Option("--dataset", help="A name of `petl-bench list datasets`.")]
+DecoderOption = Annotated[str | None, typer.Option("--decoder", help="A name of `petl-bench list decoders`.")]
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", help="Any setting: --set method.rho=8", metavar="KEY=VALUE")
+]
+FormatOption = Annotated[Format, typer.Option("--format", help="How rows are printed.")]
+
+
+def settings_of(
+    method: str | None,
+    backbone: str | None,
+    dataset: str | None,
+    decoder: str | None,
+    tasks: str | None,
+    set_: list[str] | None,
+) -> dict[str, Any]:
+    """Turn flags into sections of settings; ``--set`` has the last word."""
+    asked: dict[str, Any] = {}
+    named = {"method": method, "backbone": backbone, "dataset": dataset, "decoder": decoder}
+    for section, name in named.items():
+        if name is not None:
+            asked[section] = {"name": name}
+    if tasks is not None:
+        asked["tasks"] = tasks
+    for text in set_ or []:
+        key, equals, value = text.partition("=")
+        if not equals or not key.strip():
+            raise UsageError(f"--set {text!r}: KEY=VALUE is expected.\nType: --set method.rho=8")
+        assign(asked, key.strip(), parse_value(value.strip()))
+    return asked
+
+
+def experiments_folder() -> Path:
+    """Return the experiments shipped with the package: inside a wheel, beside the package in a checkout."""
+    package = Path(__file__).parents[1]
+    inside = package / "experiments"
+    return inside if inside.is_dir() else package.parent / "experiments"
+
+
+def experiment_path(name: str) -> Path:
+    """Return the file of an experiment, shipped or given as a TOML file.
+
+    Raises:
+        UsageError: There is no experiment of that name.
+    """
+    if name.endswith(".toml"):
+        return Path(name)
+    known = {path.stem: path for path in experiments_folder().glob("*.toml")}
+    if name not in known:
+        raise unknown_name("experiment", name, known, command="petl-bench list experiments")
+    return known[name]
+
+
+def print_as(rows: list[dict[str, Any]], format_: Format, title: str) -> None:
+    """Print rows on stdout in a format."""
+    from petl_bench.terminal import print_rows
+
+    print_rows(rows, format_.value, title)

@@ -1,0 +1,84 @@
+"""What the commands ``run`` and ``pretrain`` show while they work: progress on stderr, results on stdout."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from petl_bench.config import RunConfig
+from petl_bench.engine.allocator import keep_freed_memory
+from petl_bench.engine.run import Outcome, run
+from petl_bench.records.store import PICTURE, Store
+from petl_bench.terminal import bar, print_table
+
+
+def run_all(configs: Sequence[RunConfig], out: Path, *, force: bool, start_seconds: float) -> bool:
+    """Execute runs one after the other; a failed one becomes a record and the others go on.
+
+    Returns:
+        Whether all of them finished.
+    """
+    console = Console(stderr=True)
+    store = Store(out)
+    keep_freed_memory()
+    finished = True
+    for number, config in enumerate(configs, start=1):
+        if len(configs) > 1:
+            console.rule(f"run {number} of {len(configs)}: {config.method.name}, seed {config.seed}", align="left")
+        if config.backbone.weights == "random":
+            console.print("The backbone has random weights: a control, not a transfer.", style="yellow")
+        outcome = run(config, store, console, force=force, start_seconds=start_seconds if number == 1 else 0.0)
+        _show(outcome, console)
+        finished = finished and outcome.record.status == "finished"
+    return finished
+
+
+def _show(outcome: Outcome, console: Console) -> None:
+    record = outcome.record
+    if record.status == "failed":
+        last = (record.error or "").strip().splitlines()[-1:]
+        console.print(f"The run failed: {' '.join(last)}\nIts record: {outcome.folder}", style="red", soft_wrap=True)
+        return
+    arrows = {True: "↑", False: "↓"}
+    header = ["task", "metric", "value", "trivial predictor"]
+    rows = [
+        [
+            task,
+            f"{result.primary} {result.unit} {arrows[result.higher_is_better]}",
+            f"{result.score:.2f}",
+            f"{result.trivial_score:.2f}",
+        ]
+        for task, result in record.metrics.items()
+    ]
+    found = " (found in the store; --force repeats it)" if outcome.found else ""
+    print_table(f"{record.method}, seed {record.seed}{found}", header, rows)
+    ledger = record.parameters
+    if ledger is not None:
+        percent = 100 * ledger.method / ledger.backbone
+        print(f"trained: method {ledger.method:,} ({percent:.2f} % of one backbone), decoders {ledger.decoder:,}")
+    spent = {name: seconds for name, seconds in record.seconds.model_dump().items() if seconds >= 0.05}
+    account = ", ".join(f"{name} {seconds:.1f}" for name, seconds in spent.items())
+    speed = f"{record.images_per_second:.0f} images/s in training"
+    if record.waiting_seconds is not None:
+        speed += f", {100 * record.waiting_seconds / record.seconds.train:.1f} % of it waiting for data"
+    print(f"seconds: {account}; total {sum(spent.values()):.1f} ({speed})")
+    print(f"pictures: {outcome.folder / PICTURE}")
+
+
+def pretrain_embedded(*, resume: bool) -> str:
+    """Pre-train the embedded backbone; return what to tell about it."""
+    from petl_bench.pretrain.pretrain import Recipe, pretrain
+
+    recipe = Recipe()
+    with bar(Console(stderr=True)) as progress:
+        seen = progress.add_task("teacher", total=recipe.images, state="")
+        shown = progress.add_task("pretrain", total=recipe.steps, state="")
+        done = pretrain(
+            recipe,
+            resume=resume,
+            taught=lambda images: progress.advance(seen, images),
+            tell=lambda step, loss, speed: progress.update(
+                shown, completed=step, state=f"loss {loss:.3f}  {speed:.0f} images/s"
+            ),
+        )
+    return f"weights: {done.weights}\nlog: {done.log}\nseconds: {done.seconds:.0f}"

@@ -1,0 +1,93 @@
+"""Labels: what a fitted curve says, what an execution allows, and whether the controls came out right."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from petl_bench.measure.cost.fit import Line, fit, verdict
+from petl_bench.records.scaling import Samples, ScalingRow, Verdict
+
+CEILING = (0.8, 1.25)  # m of a control that runs T backbones
+
+# What may be measured of an encoder that declares an execution; "none" contradicts nothing.
+ALLOWED: dict[str, tuple[Verdict, ...]] = {
+    "shared": ("constant", "near-constant"),
+    "tapped": ("constant", "near-constant", "sub-linear"),
+    "streamed": ("near-constant", "sub-linear"),
+    "forked": ("sub-linear", "linear"),
+    "replicated": ("linear",),
+}
+
+
+def exact_fields(tasks: Sequence[int], values: Sequence[float], reference: float) -> dict[str, Any]:
+    """Return the fields of a fit to counted values."""
+    if len(tasks) < 2 or not reference:
+        return _fields(tasks, values, reference, None, "none")
+    line = fit(tasks, np.asarray([values], dtype=float) / reference)
+    exact = line.slope if abs(line.slope) > 1e-9 else 0.0
+    return _fields(tasks, values, reference, line, verdict(line, exact_slope=exact))
+
+
+def timed_fields(
+    tasks: Sequence[int],
+    samples: Mapping[str, Samples],
+    base: str,
+    exact_slope: float | None,
+) -> dict[str, Any]:
+    """Return the fields of a fit to timed values.
+
+    Args:
+        tasks: The numbers of tasks.
+        samples: Milliseconds by T and by ``base``.
+        base: What each round is divided by.
+        exact_slope: Arithmetic that one more task adds by count.
+    """
+    columns = np.asarray([np.concatenate(samples[str(number)]) for number in tasks]).T
+    reference = np.concatenate(samples[base])
+    medians = [float(value) for value in np.median(columns, axis=0)]
+    if len(tasks) < 2:
+        return _fields(tasks, medians, float(np.median(reference)), None, "none")
+    line = fit(tasks, columns / reference[:, None], processes=tuple(map(len, samples[base])))
+    return _fields(tasks, medians, float(np.median(reference)), line, verdict(line, exact_slope=exact_slope))
+
+
+def _fields(
+    tasks: Sequence[int], values: Sequence[float], reference: float, line: Line | None, label: Verdict
+) -> dict[str, Any]:
+    most = tasks.index(16) if 16 in tasks else len(tasks) - 1
+    return {
+        "tasks": tuple(tasks),
+        "values": tuple(values),
+        "reference": reference,
+        "intercept": line.intercept * reference if line else 0.0,
+        "slope": line.slope * reference if line else 0.0,
+        "relative_marginal_cost": line.slope if line else 0.0,
+        "interval": line.interval if line else (0.0, 0.0),
+        "cost_ratio": values[most] / values[0] if values[0] else 1.0,
+        "doubling_tasks": line.doubling_tasks if line else None,
+        "verdict": label,
+        "is_straight": line.is_straight if line else True,
+    }
+
+
+def contradiction(execution: str, label: Verdict) -> str | None:
+    """Return what is wrong when an encoder's label does not go with the execution that the method declares."""
+    allowed = ALLOWED.get(execution, ())
+    if label == "none" or label in allowed:
+        return None
+    return f"declares {execution}, which is {' or '.join(allowed) or 'unknown'}, but was measured {label}"
+
+
+def controls_missed(rows: Sequence[ScalingRow], controls: Mapping[str, str]) -> list[str]:
+    """Return what the controls got wrong in the encoder's latency; without them there is no verdict on any time."""
+    missed: list[str] = []
+    for row in rows:
+        if row.metric != "latency" or row.part != "encoder":
+            continue
+        low, high = row.interval
+        if row.method == controls.get("floor") and row.verdict not in ("constant", "near-constant"):
+            missed.append(f"{row.method} ({row.phase}) should cost nothing per task: m = {low:.3f} to {high:.3f}")
+        if row.method == controls.get("ceiling") and not CEILING[0] <= row.relative_marginal_cost <= CEILING[1]:
+            missed.append(f"{row.method} ({row.phase}) should cost one backbone per task: m = {low:.3f} to {high:.3f}")
+    return missed

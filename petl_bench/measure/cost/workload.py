@@ -1,0 +1,134 @@
+"""What is timed and counted: one inference pass or one training step, which tells when each of its parts is done."""
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from petl_bench.errors import UsageError
+from petl_bench.features import Features
+from petl_bench.measure.cost.laps import Lap
+from petl_bench.model import MultiTaskModel
+
+Phase = Literal["infer", "train"]
+Part = Literal["encoder", "decoders", "total"]
+Mode = Literal["eager", "compiled", "bf16", "cuda-graphs"]
+
+Step = Callable[[Lap], Any]
+
+
+def materialise(features: Features) -> Features:
+    """Return the features with every level in dense memory, per-task ones for every task: the encoder ends here."""
+    shared = None if features.shared is None else tuple(map(_dense, features.shared))
+    return Features(shared, {task: tuple(map(_dense, pyramid)) for task, pyramid in features.per_task.items()})
+
+
+def _dense(level: Tensor) -> Tensor:
+    is_dense = level.is_contiguous() or level.is_contiguous(memory_format=torch.channels_last)
+    return level if is_dense else level.contiguous()
+
+
+def levels(features: Features) -> list[Tensor]:
+    """Return all maps of all pyramids."""
+    return [level for pyramid in (features.shared or (), *features.per_task.values()) for level in pyramid]
+
+
+def inference(model: MultiTaskModel, image: Tensor, mode: Mode = "eager", *, decode: bool = True) -> Step:
+    """Return one forward pass in evaluation mode without gradients; ``decode`` is whether the decoders run too."""
+    model = model.for_inference()
+    encoder, decoders = _made(model.method, mode, image.device), _made(model.decode, mode, image.device)
+
+    def step(lap: Lap) -> Any:
+        with torch.no_grad(), _precision(mode, image.device):
+            features = materialise(encoder(image))
+            lap("encoder")
+            if not decode:
+                return features
+            predictions = decoders(features, image.shape[-2:])
+            lap("decoders")
+            return predictions
+
+    return step
+
+
+def training(model: MultiTaskModel, image: Tensor, mode: Mode = "eager", *, decode: bool = True) -> Step:
+    """Return one forward and backward pass in training mode, without loss and optimiser, which are every method's.
+
+    The backward pass is cut at the features, where the decoders end and the encoder begins; the gradients are those of
+    one pass.
+    """
+    model.train()
+    encoder, decoders = _made(model.method, mode, image.device), _made(model.decode, mode, image.device)
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+
+    def step(lap: Lap) -> None:
+        with _precision(mode, image.device):
+            features = materialise(encoder(image))
+        lap("encoder")
+        if decode:
+            held = _leaves(features)
+            with _precision(mode, image.device):
+                predictions = list(decoders(held, image.shape[-2:]).values())
+            torch.autograd.backward(predictions, list(map(torch.ones_like, predictions)))
+            gradients = [leaf.grad for leaf in levels(held)]
+            del predictions, held
+        else:
+            gradients = list(map(torch.ones_like, levels(features)))
+        lap("decoders")
+        _backward(levels(features), gradients)
+        for parameter in parameters:
+            parameter.grad = None
+        lap("encoder")
+
+    return step
+
+
+def frozen_pass(backbone: nn.Module, image: Tensor, mode: Mode = "eager") -> Step:
+    """Return one pass of the plain backbone without gradients: the unit of every relative cost."""
+    encoder = _made(backbone.eval(), mode, image.device)
+
+    def step(lap: Lap) -> Features:
+        with torch.no_grad(), _precision(mode, image.device):
+            features = materialise(Features(shared=encoder(image)))
+        lap("encoder")
+        return features
+
+    return step
+
+
+def _leaves(features: Features) -> Features:
+    """Return the same values cut off from the encoder, with gradients where it needs them."""
+
+    def leaf(level: Tensor) -> Tensor:
+        return level.detach().requires_grad_(level.requires_grad)
+
+    shared = None if features.shared is None else tuple(map(leaf, features.shared))
+    return Features(shared, {task: tuple(map(leaf, pyramid)) for task, pyramid in features.per_task.items()})
+
+
+def _backward(outputs: Sequence[Tensor], gradients: Sequence[Tensor | None]) -> None:
+    pairs = [
+        (out, grad) for out, grad in zip(outputs, gradients, strict=True) if out.requires_grad and grad is not None
+    ]
+    if pairs:
+        torch.autograd.backward([out for out, _ in pairs], [grad for _, grad in pairs])
+
+
+def _precision(mode: Mode, device: torch.device) -> AbstractContextManager[Any]:
+    return torch.autocast(device.type, torch.bfloat16) if mode == "bf16" else nullcontext()
+
+
+def _made(function: Callable[..., Any], mode: Mode, device: torch.device) -> Callable[..., Any]:
+    """Compile what a mode compiles.
+
+    Raises:
+        UsageError: The mode needs another device.
+    """
+    if mode == "cuda-graphs" and device.type != "cuda":
+        raise UsageError(f"--mode cuda-graphs needs a CUDA device, not {device.type}.\nType: --mode compiled")
+    if mode in ("eager", "bf16"):
+        return function
+    torch._dynamo.config.recompile_limit = 256  # one program per number of tasks, all from the same lines of code
+    return torch.compile(function, dynamic=False, backend="cudagraphs" if mode == "cuda-graphs" else "inductor")

@@ -1,0 +1,242 @@
+"""Pre-train the embedded backbone on the source domain of ``scenes``.
+
+The student imitates the feature pyramid of an EfficientNet-Lite0 trained on ImageNet, which sees the same picture at
+twice the size (so that its strides 4/8/16/32 meet the student's 2/4/8/16), and predicts depth and edges. The teacher
+looks once at every picture as it is; the student sees it mirrored and with jittered colours. No label of
+semseg, human_parts, saliency or normals is read. Seeded, checkpointed, resumable: a resumed training is the same one.
+"""
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from petl_bench import draws
+from petl_bench.backbones.embedded import MEAN, STD, WEIGHTS, embedded_trunk
+from petl_bench.backbones.swin import SwinBackbone
+from petl_bench.config import TrainConfig, digest
+from petl_bench.data.base import Batch, to_batch
+from petl_bench.data.scenes.cache import cached_split, content_key, default_cache_dir
+from petl_bench.data.transforms import flip
+from petl_bench.decoders.segformer import SegFormer
+from petl_bench.engine.optimise import schedule
+from petl_bench.errors import UsageError
+from petl_bench.pretrain.teacher import teach, teacher_file
+from petl_bench.tasks.depth import Depth
+from petl_bench.tasks.edges import Edges
+
+IMAGE_SIZE = 64
+LOG_EVERY = 25
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides the weights, beside the pictures.
+
+    Attributes:
+        images: Source rooms rendered.
+        jitter: Largest relative change of brightness, contrast and channel gains.
+        depth_weight: Weight of the depth loss beside the distillation loss; likewise ``edges_weight``.
+    """
+
+    seed: int = 0
+    images: int = 16000
+    steps: int = 2000
+    batch_size: int = 32
+    learning_rate: float = 1.5e-3
+    weight_decay: float = 0.05
+    clip_norm: float = 1.0
+    jitter: float = 0.3
+    depth_weight: float = 0.3
+    edges_weight: float = 10.0
+    checkpoint_every: int = 250
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """Where the weights and the log of a training lie."""
+
+    weights: Path
+    log: Path
+    seconds: float
+
+
+class Student(nn.Module):
+    """The embedded backbone with the heads that only pre-training needs."""
+
+    def __init__(self, teacher_channels: list[int]) -> None:
+        super().__init__()
+        self.backbone = SwinBackbone(embedded_trunk(IMAGE_SIZE), MEAN, STD)
+        self.backbone.requires_grad_(True)
+        stages = self.backbone.stages
+        self.imitate = nn.ModuleList(
+            nn.Conv2d(stage.channels, channels, 1) for stage, channels in zip(stages, teacher_channels, strict=True)
+        )
+        self.heads = nn.ModuleDict(
+            {task: SegFormer(stages, 1, SegFormer.Config(name="segformer", width=48)) for task in ("depth", "edges")}
+        )
+
+    def forward(self, images: Tensor) -> tuple[list[Tensor], dict[str, Tensor]]:
+        """Return the imitated features and the predictions at the size of the images [B, 3, H, W]."""
+        pyramid = self.backbone(images)
+        features = [imitate(level) for imitate, level in zip(self.imitate, pyramid, strict=True)]
+        size = images.shape[-2:]
+        maps = {task: head(pyramid) for task, head in self.heads.items()}
+        return features, {
+            task: F.interpolate(x, size, mode="bilinear", align_corners=False) for task, x in maps.items()
+        }
+
+
+def pretrain(
+    recipe: Recipe,
+    *,
+    resume: bool,
+    taught: Callable[[int], None],
+    tell: Callable[[int, float, float], None],
+    weights: Path = WEIGHTS,
+) -> Pretrained:
+    """Train the embedded backbone and write its weights (float16), by default into the package.
+
+    Args:
+        recipe: What to train, and how long.
+        resume: Go on from the last checkpoint of the same recipe on the same pictures, if there is one.
+        taught: Called with the number of images that the teacher has seen since the last call.
+        tell: Called after every step with the step, the loss and images a second.
+        weights: The file that is written.
+
+    Raises:
+        UsageError: The teacher's package is not installed, or the weights cannot be written.
+    """
+    teacher_file()
+    folder = default_cache_dir() / "pretrain" / digest([vars(recipe), content_key()])[:16]
+    folder.mkdir(parents=True, exist_ok=True)
+    checkpoint, log = folder / "checkpoint.safetensors", folder / "log.jsonl"
+    arrays = cached_split("source", "train", recipe.images, IMAGE_SIZE)
+    lessons = teach(arrays["image"], folder.parent / f"teacher-{content_key()[:16]}-{recipe.images}", taught)
+    with draws.seeded(recipe.seed, "pretrain"):
+        student = Student([level.shape[1] for level in lessons])
+    optimizer = torch.optim.AdamW(_groups(student, recipe.weight_decay), lr=recipe.learning_rate)
+    first, before = 0, 0.0
+    if resume and checkpoint.exists():
+        first, before = _restore(checkpoint, student, optimizer)
+    else:
+        checkpoint.unlink(missing_ok=True)
+        log.unlink(missing_ok=True)
+    budget = TrainConfig(steps=recipe.steps, batch_size=recipe.batch_size, warmup_fraction=0.05)
+    rates = schedule(optimizer, budget, done=first)
+    student.train()
+    start = time.perf_counter()
+    for step, lesson in enumerate(_lessons(arrays, lessons, recipe, first), start=first + 1):
+        losses = _losses(student, lesson)
+        loss = losses["imitate"] + recipe.depth_weight * losses["depth"] + recipe.edges_weight * losses["edges"]
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(student.parameters(), recipe.clip_norm)
+        optimizer.step()
+        rates.step()
+        seconds = before + time.perf_counter() - start
+        if step % LOG_EVERY == 0:
+            values = {name: round(float(value.detach()), 5) for name, value in losses.items()}
+            with log.open("a", encoding="utf-8") as file:
+                file.write(json.dumps({"step": step, "seconds": round(seconds, 1), **values}) + "\n")
+        if step % recipe.checkpoint_every == 0 or step == recipe.steps:
+            _save(checkpoint, student, optimizer, step, seconds)
+        tell(step, float(loss.detach()), (step - first) * recipe.batch_size / (time.perf_counter() - start))
+    write_weights(student.backbone.trunk, weights)
+    return Pretrained(weights, log, before + time.perf_counter() - start)
+
+
+def write_weights(trunk: nn.Module, path: Path) -> None:
+    """Write a trunk's parameters as float16 safetensors, atomically.
+
+    Raises:
+        UsageError: The folder cannot be written.
+    """
+    half = {name: parameter.detach().half().contiguous() for name, parameter in trunk.state_dict().items()}
+    part = path.with_suffix(".part")
+    try:
+        save_file(half, part, metadata={"format": "pt"})
+        os.replace(part, path)
+    except OSError as error:
+        raise UsageError(f"The weights cannot be written to {str(path)!r}: {error}.") from None
+
+
+@dataclass(frozen=True)
+class _Lesson:
+    """Images [B, 3, H, W], what the teacher saw in them, and their exact labels."""
+
+    images: Tensor
+    features: list[Tensor]
+    labels: Mapping[str, Tensor]
+
+
+def _lessons(
+    arrays: Mapping[str, np.ndarray], features: list[np.ndarray], recipe: Recipe, first: int
+) -> Iterator[_Lesson]:
+    for step in range(first, recipe.steps):
+        generator = draws.generator(recipe.seed, "pretrain", "batch", str(step))
+        rows = torch.randint(len(arrays["image"]), (recipe.batch_size,), generator=generator).tolist()
+        mirrored = torch.rand(len(rows), generator=generator) < 0.5
+        batch = to_batch(arrays["image"][rows], {task: arrays[task][rows] for task in ("depth", "edges")})
+        levels = {str(level): torch.from_numpy(each[rows]).float() for level, each in enumerate(features)}
+        batch = flip(Batch(batch.images, {**batch.labels, **levels}), mirrored)
+        yield _Lesson(_jitter(batch.images, recipe.jitter, generator), [batch.labels[n] for n in levels], batch.labels)
+
+
+def _jitter(images: Tensor, most: float, generator: torch.Generator) -> Tensor:
+    number = len(images)
+    gain, contrast, shift = (
+        most * (2 * torch.rand(number, channels, 1, 1, generator=generator) - 1) for channels in (3, 1, 1)
+    )
+    middle = images.mean((1, 2, 3), keepdim=True)
+    return (((images - middle) * (1 + contrast) + middle + shift / 2) * (1 + gain / 2)).clamp(0, 1)
+
+
+def _losses(student: Student, lesson: _Lesson) -> dict[str, Tensor]:
+    features, predictions = student(lesson.images)
+    levels = [F.smooth_l1_loss(own, target) for own, target in zip(features, lesson.features, strict=True)]
+    return {
+        "imitate": torch.stack(levels).mean(),
+        "depth": Depth(1).loss(predictions["depth"], lesson.labels["depth"]),
+        "edges": Edges(1).loss(predictions["edges"], lesson.labels["edges"]),
+    }
+
+
+def _groups(student: nn.Module, decay: float) -> list[dict[str, object]]:
+    matrices = [p for n, p in student.named_parameters() if p.dim() > 1 and "relative_position" not in n]
+    held = {id(parameter) for parameter in matrices}
+    vectors = [parameter for parameter in student.parameters() if id(parameter) not in held]
+    return [{"params": matrices, "weight_decay": decay}, {"params": vectors, "weight_decay": 0.0}]
+
+
+def _save(path: Path, student: nn.Module, optimizer: torch.optim.Optimizer, step: int, seconds: float) -> None:
+    state = {f"student.{name}": tensor.detach().clone() for name, tensor in student.state_dict().items()}
+    for number, held in optimizer.state_dict()["state"].items():
+        state |= {f"optimizer.{number}.{name}": tensor.detach().clone() for name, tensor in held.items()}
+    part = path.with_suffix(".part")
+    save_file(state, part, metadata={"step": str(step), "seconds": str(seconds)})
+    os.replace(part, path)
+
+
+def _restore(path: Path, student: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[int, float]:
+    state = load_file(path)
+    student.load_state_dict({n.removeprefix("student."): x for n, x in state.items() if n.startswith("student.")})
+    full = optimizer.state_dict()
+    held: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in state.items():
+        if name.startswith("optimizer."):
+            _, number, key = name.split(".")
+            held.setdefault(int(number), {})[key] = tensor
+    optimizer.load_state_dict({"state": held, "param_groups": full["param_groups"]})
+    with safe_open(path, "pt") as file:
+        metadata = file.metadata()
+    return int(metadata["step"]), float(metadata["seconds"])

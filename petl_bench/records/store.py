@@ -1,0 +1,109 @@
+"""The store: one folder a run, named by content, written atomically, never edited.
+
+A run folder holds ``record.json``, ``metrics.jsonl`` (training curve), ``scores.npz`` (per-image scores by task),
+``trainable.safetensors`` (what was trained) and ``predictions.png``.
+"""
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from pydantic import ValidationError
+
+from petl_bench.errors import UsageError
+from petl_bench.records.run import HistoryPoint, RunRecord
+
+RECORD = "record.json"
+CURVE = "metrics.jsonl"
+SCORES = "scores.npz"
+WEIGHTS = "trainable.safetensors"
+PICTURE = "predictions.png"
+
+
+class Store:
+    """Runs below one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def require_writable(self) -> None:
+        """Create the folder, or say why it cannot be written.
+
+        Raises:
+            UsageError: The folder cannot be created or written.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self.folder):
+                pass
+        except OSError as error:
+            raise UsageError(
+                f"The output folder {str(self.folder)!r} cannot be written: {error.strerror or error}.\n"
+                "Type: petl-bench ... --out FOLDER   with a folder of your own."
+            ) from None
+
+    def find(self, folder_name: str) -> RunRecord | None:
+        """Return the finished record of that folder name, or None."""
+        path = self.folder / folder_name / RECORD
+        record = read_record(path) if path.is_file() else None
+        return record if record is not None and record.status == "finished" else None
+
+    @contextmanager
+    def writing(self, record_name: str) -> Generator[Path, None, None]:
+        """Give a scratch folder that becomes the run's folder when the block ends well.
+
+        A failed or interrupted block leaves nothing behind, and an older folder of the same name is replaced only by
+        a complete one.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(prefix=f".{record_name}-", dir=self.folder))
+        try:
+            yield scratch
+            target = self.folder / record_name
+            if target.exists():
+                retired = Path(tempfile.mkdtemp(prefix=f".{record_name}-old-", dir=self.folder))
+                os.replace(target, retired / "run")
+                os.replace(scratch, target)
+                shutil.rmtree(retired, ignore_errors=True)
+            else:
+                os.replace(scratch, target)
+            target.chmod(0o755)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+
+
+def write_record(folder: Path, record: RunRecord) -> None:
+    """Write ``record.json``, the last file of a run folder."""
+    text = record.model_dump_json(indent=1)
+    (folder / RECORD).write_text(text + "\n", encoding="utf-8")
+
+
+def write_curve(folder: Path, history: Sequence[HistoryPoint]) -> None:
+    """Write the training curve, one JSON object a line."""
+    lines = [point.model_dump_json() for point in history]
+    (folder / CURVE).write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def read_record(path: Path) -> RunRecord | None:
+    """Read one record; None if the file is not one (a foreign or damaged file is never an error of the report)."""
+    try:
+        return RunRecord.model_validate(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, ValidationError):
+        return None
+
+
+def write_scores(folder: Path, scores: Mapping[str, np.ndarray]) -> None:
+    """Write the per-image scores [N] of every task, in the order of the test split."""
+    compact = {task: values.astype(np.float32) for task, values in scores.items()}
+    np.savez_compressed(folder / SCORES, allow_pickle=False, **compact)
+
+
+def read_scores(folder: Path) -> dict[str, np.ndarray]:
+    """Read the per-image scores [N] of a run, by task; images without any valid pixel are NaN."""
+    with np.load(folder / SCORES, allow_pickle=False) as archive:
+        return {task: archive[task] for task in archive.files}

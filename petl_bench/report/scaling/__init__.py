@@ -1,0 +1,1 @@
+"""Scaling records as files, tables and figures."""
