@@ -122,6 +122,11 @@ def bottleneck_width(width: int, rho: int, multiple: int = 1) -> int:
     return multiple * max(1, math.ceil(width // rho / multiple))
 
 
+def bottleneck_products(width: int, rho: int, multiple: int = 1) -> int:
+    """Return the multiply-adds of a bottleneck for one token: 2 C r."""
+    return 2 * width * bottleneck_width(width, rho, multiple)
+
+
 def bottleneck_sums(widths: Sequence[int], rho: int, multiple: int = 1) -> dict[str, int]:
     """Return the sums over blocks that closed forms of adapters need: of C, of r (``bottleneck_width``), and of C r."""
     inner = [bottleneck_width(width, rho, multiple) for width in widths]

@@ -64,6 +64,15 @@ class StreamedLinear(LoRALinear):
         return torch.cat([shared.unsqueeze(0), per_task])
 
 
+class LastStreamedLinear(StreamedLinear):
+    """The last layer of the trunk: nothing reads its shared stream, so that no update is added to it."""
+
+    def streams(self, x: Tensor, x_tasks: Tensor) -> tuple[Tensor, Tensor]:
+        """Map the shared stream [B, ..., in] and the tasks' [T, B, ..., in] to W x + b and the tasks' [..., out]."""
+        frozen = self.linear(x)
+        return frozen, self.per_task(x_tasks, frozen.expand(len(x_tasks), *frozen.shape))
+
+
 class StreamedBlock(Keyed):
     """A block whose output projection, fc1 and fc2 are ``StreamedLinear``: one attention, then 1 + T streams.
 
@@ -105,7 +114,9 @@ def open_streams(
     hidden = tuple(_hidden_width(backbone.block_module(block)) for block in backbone.blocks)
     for site in backbone.sites("attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2"):
         if site.is_last_in_stage and site.kind != "attn.qkv":
-            layer = StreamedLinear(site.module, rank, scale, task_rank, tasks)
+            is_last = site.kind == "mlp.fc2" and site.block == len(backbone.blocks) - 1
+            made = LastStreamedLinear if is_last else StreamedLinear
+            layer = made(site.module, rank, scale, task_rank, tasks)
         else:
             layer = LoRALinear(site.module, rank, scale)
         backbone.replace(site, layer)

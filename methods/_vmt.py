@@ -7,7 +7,14 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from methods._layers import Activation, PerTaskLinear, bottleneck_sums, bottleneck_width, input_norm
+from methods._layers import (
+    Activation,
+    PerTaskLinear,
+    bottleneck_products,
+    bottleneck_sums,
+    bottleneck_width,
+    input_norm,
+)
 from methods._tap import (
     EXTRACTIONS,
     AdaptedBlock,
@@ -26,7 +33,7 @@ from methods._tap import (
 from petl_bench.backbones.base import Block, StageInfo
 from petl_bench.config import MethodConfig, Positive
 from petl_bench.features import Features
-from petl_bench.method import Counts, Method, closed
+from petl_bench.method import Counts, Geometry, Method, closed
 
 VECTORS = {"none": 0, "scale": 1, "scale-shift": 2}
 
@@ -191,3 +198,9 @@ class ReadOutMethod(Method):
             shared=closed(projections + own, **sums, blocks_C=sum(self.widths), **symbols),
             per_task=vectors if read else 0,
         )
+
+    def expected_macs(self, geometry: Geometry) -> int | None:
+        """A bottleneck a token, whatever the tasks; what reads it at its output is elementwise."""
+        if self.config.extract_at != "output" or self.config.task_path == "side":
+            return None
+        return self.macs_of_passes(geometry, geometry.per_token(lambda c: bottleneck_products(c, self.config.rho)))

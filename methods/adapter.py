@@ -9,9 +9,19 @@ is our reading. Houlsby et al. adapt both modules (``place = "both"``), train th
 W_up near zero, where ours is zero. In a ViT with layer scale the adapter stands in front of the scale.
 """
 
-from methods._layers import PLACES, Activation, Place, adapter, append, bottleneck_sums, bottleneck_width, input_norm
+from methods._layers import (
+    PLACES,
+    Activation,
+    Place,
+    adapter,
+    append,
+    bottleneck_products,
+    bottleneck_sums,
+    bottleneck_width,
+    input_norm,
+)
 from petl_bench.config import Positive
-from petl_bench.method import METHODS, Counts, Method, ScopedConfig
+from petl_bench.method import METHODS, Counts, Geometry, Method, ScopedConfig
 
 
 @METHODS.register("adapter")
@@ -51,3 +61,9 @@ class Adapter(Method):
         places = len(PLACES[self.config.place])
         sums = bottleneck_sums(self.widths, self.config.rho)
         return self.scoped("places * (2*sum_Cr + sum_r + 3*sum_C)", places=places, **sums)
+
+    def expected_macs(self, geometry: Geometry) -> int | None:
+        """Two matrices C x r a token, at every place."""
+        places, rho = len(PLACES[self.config.place]), self.config.rho
+        added = places * geometry.per_token(lambda c: bottleneck_products(c, rho))
+        return self.macs_of_passes(geometry, added)

@@ -14,7 +14,7 @@ from torch import nn
 
 from methods._layers import ParallelBlock, adapter, input_norm
 from petl_bench.config import Positive
-from petl_bench.method import METHODS, Counts, Method, ScopedConfig
+from petl_bench.method import METHODS, Counts, Geometry, Method, ScopedConfig
 
 
 @METHODS.register("adaptformer")
@@ -47,3 +47,7 @@ class AdaptFormer(Method):
         norm = " + 2*sum_C" if self.config.norm == "own" else ""
         formula = f"2*r*sum_C + L*r + sum_C{norm}"
         return self.scoped(formula, r=self.config.rank, L=len(self.widths), sum_C=sum(self.widths))
+
+    def expected_macs(self, geometry: Geometry) -> int | None:
+        """Two matrices C x r a token of every block."""
+        return self.macs_of_passes(geometry, geometry.per_token(lambda c: 2 * c * self.config.rank))

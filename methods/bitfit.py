@@ -9,7 +9,7 @@ none. The key's bias is among them, though the softmax cancels it.
 """
 
 from methods._affine import PerTaskShift, add_tables, output_sums, table_entries
-from petl_bench.method import METHODS, Counts, Method, ScopedConfig
+from petl_bench.method import METHODS, Counts, Geometry, Method, ScopedConfig
 
 
 @METHODS.register("bitfit")
@@ -40,3 +40,7 @@ class BitFit(Method):
     def expected_parameters(self) -> Counts:
         """As many biases as outputs, and (2M - 1)^2 a head of every window attention."""
         return self.scoped("linear + norm + conv + tables", **self.outputs, tables=table_entries(self.backbone))
+
+    def expected_macs(self, geometry: Geometry) -> int | None:
+        """Nothing beside the trunk."""
+        return self.macs_of_passes(geometry)

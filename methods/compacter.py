@@ -11,14 +11,15 @@ https://arxiv.org/abs/2210.03265, publish 0.28 M, and 0.11 M for ``compacter++``
 these settings give 180,352 and 125,632.
 """
 
+from functools import partial
 from typing import Literal
 
 from torch import nn
 
 from methods._kronecker import HypercomplexRules, LowRankPHMLinear, hypercomplex_adapter, require_divisor
-from methods._layers import PLACES, Activation, PerTaskLayerNorm, Place, append, bottleneck_sums
+from methods._layers import PLACES, Activation, PerTaskLayerNorm, Place, append, bottleneck_products, bottleneck_sums
 from petl_bench.config import Positive
-from petl_bench.method import METHODS, Counts, Method, ScopedConfig
+from petl_bench.method import METHODS, Counts, Geometry, Method, ScopedConfig
 
 VARIANTS: dict[str, Place] = {"compacter": "both", "compacter++": "mlp"}
 
@@ -61,3 +62,10 @@ class Compacter(Method):
         sums = bottleneck_sums(self.widths, self.config.rho, self.config.n)
         symbols = {"n": self.config.n, "places": places, "sum_C": sums["sum_C"], "sum_r": sums["sum_r"]}
         return self.scoped("n**3 + places * 3*(sum_C + sum_r) + 4*sum_C", **symbols)
+
+    def expected_macs(self, geometry: Geometry) -> int | None:
+        """Two matrices C x r a token, and n products for each of their elements, at every place."""
+        places, n = len(PLACES[VARIANTS[self.config.variant]]), self.config.n
+        products = partial(bottleneck_products, rho=self.config.rho, multiple=n)
+        added = geometry.per_token(products) + n * geometry.per_block(products)
+        return self.macs_of_passes(geometry, places * added)

@@ -5,7 +5,7 @@ https://arxiv.org/abs/1610.01644.
 Differs from the paper: nothing.
 """
 
-from petl_bench.method import METHODS, Counts, Method
+from petl_bench.method import METHODS, Counts, Geometry, Method
 
 
 @METHODS.register("decoders")
@@ -22,3 +22,7 @@ class Decoders(Method):
     def expected_parameters(self) -> Counts:
         """Return zero: only the decoders are trained."""
         return Counts()
+
+    def expected_macs(self, geometry: Geometry) -> int | None:
+        """Nothing beside the trunk."""
+        return self.macs_of_passes(geometry)

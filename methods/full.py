@@ -4,7 +4,7 @@ Paper: none of its own; hard parameter sharing, Caruana, 1997, https://doi.org/1
 Differs from the paper: nothing.
 """
 
-from petl_bench.method import METHODS, Counts, Method, closed
+from petl_bench.method import METHODS, Counts, Geometry, Method, closed
 
 
 @METHODS.register("full")
@@ -22,3 +22,7 @@ class Full(Method):
     def expected_parameters(self) -> Counts:
         """Return one backbone."""
         return Counts(shared=closed("backbone", backbone=self.backbone.num_parameters))
+
+    def expected_macs(self, geometry: Geometry) -> int | None:
+        """Nothing beside the trunk."""
+        return self.macs_of_passes(geometry)

@@ -12,14 +12,15 @@ them. The 72.77 M that Liu et al., 2022, https://arxiv.org/abs/2210.03265, print
 reproduced: their sizes are not known to us.
 """
 
+from functools import partial
 from typing import Literal
 
 from torch import nn
 
 from methods._hyper import AdapterNetworks, HyperAdapter, JointEmbedding, TaskEmbedding
-from methods._layers import PLACES, Activation, Place, Residual, bottleneck_sums, bottleneck_width
+from methods._layers import PLACES, Activation, Place, Residual, bottleneck_products, bottleneck_sums, bottleneck_width
 from petl_bench.config import MethodConfig, Positive
-from petl_bench.method import METHODS, Counts, Method, closed
+from petl_bench.method import METHODS, Counts, Geometry, Method, closed
 
 
 @METHODS.register("hyperformer")
@@ -76,3 +77,15 @@ class Hyperformer(Method):
                 **bottleneck_sums(owners, c.rho),
             ),
         )
+
+    def expected_macs(self, geometry: Geometry) -> int | None:
+        """An adapter a token; v in two layers, and all that v generates, a block; both at every place."""
+        c, places = self.config, len(PLACES[self.config.place])
+        products = partial(bottleneck_products, rho=c.rho)
+        embedding = 2 * c.embedding * c.hidden + c.hidden * c.projected
+
+        def generated(width: int) -> int:
+            return embedding + c.projected * (products(width) + bottleneck_width(width, c.rho) + 3 * width)
+
+        added = geometry.per_token(products) + geometry.per_block(generated)
+        return self.macs_of_passes(geometry, places * added)

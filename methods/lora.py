@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from methods._layers import PerTaskLayerNorm
 from petl_bench.config import Positive
 from petl_bench.features import PerTask, split
-from petl_bench.method import METHODS, Counts, Method, ScopedConfig
+from petl_bench.method import METHODS, Counts, Geometry, Method, ScopedConfig
 
 
 class LoRAQueryValue(PerTask):
@@ -86,3 +86,7 @@ class LoRA(Method):
         """2 projections x (A + B) = 4 r C a block, and the norm's 2C."""
         norm = " + 2*sum_C" if self.config.norm == "norm2" else ""
         return self.scoped(f"4*r*sum_C{norm}", r=self.config.rank, sum_C=sum(self.widths))
+
+    def expected_macs(self, geometry: Geometry) -> int | None:
+        """A of both, 2 r C, and B as it is computed: one matrix [3C, 2r] with zeros for the keys."""
+        return self.macs_of_passes(geometry, geometry.per_token(lambda c: 2 * self.config.rank * (c + 3 * c)))

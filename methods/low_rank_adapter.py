@@ -24,7 +24,7 @@ from methods._layers import (
     input_norm,
 )
 from petl_bench.config import Positive
-from petl_bench.method import METHODS, Counts, Method, ScopedConfig
+from petl_bench.method import METHODS, Counts, Geometry, Method, ScopedConfig
 
 
 def low_rank(inputs: int, outputs: int, rank: int, tasks: Tasks, *, start: Literal["kaiming", "zero"]) -> nn.Module:
@@ -65,3 +65,9 @@ class LowRankAdapter(Method):
         sums = bottleneck_sums(self.widths, self.config.rho)
         symbols = {"k": self.config.rank, "sum_C": sums["sum_C"], "sum_r": sums["sum_r"]}
         return self.scoped("2*k*(sum_C + sum_r) + sum_r + 3*sum_C", **symbols)
+
+    def expected_macs(self, geometry: Geometry) -> int | None:
+        """V^T, then U, of either matrix."""
+        rank, rho = self.config.rank, self.config.rho
+        added = geometry.per_token(lambda c: 2 * rank * (c + bottleneck_width(c, rho)))
+        return self.macs_of_passes(geometry, added)

@@ -25,7 +25,7 @@ from methods._affine import TABLE
 from methods._stream import LoRALinear, StreamedConfig, StreamedMethod, open_streams
 from petl_bench.config import Positive
 from petl_bench.errors import UsageError
-from petl_bench.method import METHODS, Counts, closed
+from petl_bench.method import METHODS, Counts, Geometry, closed
 
 
 @METHODS.register("mtlora")
@@ -96,3 +96,16 @@ class MTLoRA(StreamedMethod):
             shared=closed(shared, r=self.config.rank, **sums, **self.beside),
             per_task=closed("T*q*(4*sum_C + 2*sum_H)", T=len(self.tasks), q=self.config.task_rank, **ends),
         )
+
+    def expected_macs(self, geometry: Geometry) -> int | None:
+        """Pairs on qkv, proj, fc1 and fc2 of all tokens; a task's on the last three of the last blocks."""
+        if self.config.reduction == "lora":
+            return None
+        ends = [(s.tokens * 2 * s.width, s.tokens * (s.width + s.hidden)) for s in geometry.stages]
+        depths = [stage.depth for stage in geometry.stages]
+        pairs = sum(depth * (3 * proj + 2 * mlp) for depth, (proj, mlp) in zip(depths, ends, strict=True))
+        unread = ends[-1][1]  # of fc2 in the last block, whose shared stream nothing reads
+        own = self.config.task_rank * sum(proj + 2 * mlp for proj, mlp in ends)
+        own += sum(stage.merging for stage in geometry.stages) if self.reads_after_merge else 0
+        whole = geometry.stem + geometry.blocks + self.config.rank * (pairs - unread)
+        return whole + len(self.tasks) * own

@@ -9,12 +9,13 @@ Differs from the paper: a reconstruction. Several settings fit the published 0.5
 with the variance of a plain layer, the B_i of W_up at zero.
 """
 
+from functools import partial
 from typing import Literal
 
 from methods._kronecker import HypercomplexRules, PHMLinear, hypercomplex_adapter, require_divisor
-from methods._layers import Activation, append, bottleneck_sums, input_norm
+from methods._layers import Activation, append, bottleneck_products, bottleneck_sums, input_norm
 from petl_bench.config import Positive
-from petl_bench.method import METHODS, Counts, Method, ScopedConfig
+from petl_bench.method import METHODS, Counts, Geometry, Method, ScopedConfig
 
 
 @METHODS.register("phm")
@@ -58,3 +59,10 @@ class PHM(Method):
         sets = 1 if self.config.rules == "all-layers" else 2 * len(self.widths)
         sums = bottleneck_sums(self.widths, self.config.rho, self.config.n)
         return self.scoped("sets*n**3 + 2*sum_Cr//n + sum_r + 3*sum_C", sets=sets, n=self.config.n, **sums)
+
+    def expected_macs(self, geometry: Geometry) -> int | None:
+        """Two matrices C x r a token, and n products for each of their elements."""
+        products = partial(bottleneck_products, rho=self.config.rho, multiple=self.config.n)
+        return self.macs_of_passes(
+            geometry, geometry.per_token(products) + self.config.n * geometry.per_block(products)
+        )

@@ -11,12 +11,14 @@ the start. k, n and rho are ours: 6,400,144 parameters on Swin-T for 4 tasks, 6.
 so the count proves nothing.
 """
 
+from functools import partial
+
 from torch import nn
 
 from methods._hyper import Decomposed, DecomposedConfig, TaskEmbedding, generated_adapter
-from methods._layers import append, bottleneck_sums, bottleneck_width
+from methods._layers import append, bottleneck_products, bottleneck_sums, bottleneck_width
 from petl_bench.config import Positive
-from petl_bench.method import METHODS, Counts, Method, closed
+from petl_bench.method import METHODS, Counts, Geometry, Method, closed
 
 
 @METHODS.register("polyhistor")
@@ -56,3 +58,15 @@ class Polyhistor(Method):
             per_task=closed("T * (k + 2*sum_C)", T=len(self.tasks), k=c.embedding, **sums),
             generator=closed("2 * k*n * (sum_r + sum_C)", k=c.embedding, n=c.rank, **sums),
         )
+
+    def expected_macs(self, geometry: Geometry) -> int | None:
+        """An adapter a token; per block the factors P and Q of either matrix, k n (r + C), and P Q, r n C."""
+        c = self.config
+        products = partial(bottleneck_products, rho=c.rho)
+
+        def generated(width: int) -> int:
+            factors = 2 * c.embedding * c.rank * (bottleneck_width(width, c.rho) + width)
+            return factors + c.rank * products(width)
+
+        added = geometry.per_token(products) + geometry.per_block(generated)
+        return self.macs_of_passes(geometry, added)

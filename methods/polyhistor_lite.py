@@ -15,7 +15,7 @@ from torch import nn
 from methods._hyper import Decomposed, DecomposedConfig, Scaled, TaskEmbedding, generated_adapter
 from methods._layers import append, bottleneck_width
 from petl_bench.config import Positive
-from petl_bench.method import METHODS, Counts, Method, closed
+from petl_bench.method import METHODS, Counts, Geometry, Method, closed
 
 
 @METHODS.register("polyhistor-lite")
@@ -64,3 +64,11 @@ class PolyhistorLite(Method):
                 **sizes,
             ),
         )
+
+    def expected_macs(self, geometry: Geometry) -> int | None:
+        """As polyhistor, with factors and product at the smallest width; enlarging them is elementwise."""
+        c, template = self.config, min(self.widths)
+        inner = bottleneck_width(template, c.rho)
+        generated = 2 * c.rank * (c.embedding * (inner + template) + inner * template)
+        added = geometry.per_token(lambda width: 2 * width * (width // template) * inner)
+        return self.macs_of_passes(geometry, added + geometry.per_block(lambda width: generated))

@@ -8,7 +8,7 @@ Differs from the paper: each task's copy of a table is stored as its difference 
 """
 
 from methods._affine import add_tables, table_entries
-from petl_bench.method import METHODS, Counts, Method, ScopedConfig
+from petl_bench.method import METHODS, Counts, Geometry, Method, ScopedConfig
 
 
 @METHODS.register("relative-bias")
@@ -32,3 +32,7 @@ class RelativeBias(Method):
     def expected_parameters(self) -> Counts:
         """(2M - 1)^2 entries a head, for windows of M x M tokens."""
         return self.scoped("tables", tables=table_entries(self.backbone))
+
+    def expected_macs(self, geometry: Geometry) -> int | None:
+        """Nothing beside the trunk."""
+        return self.macs_of_passes(geometry)

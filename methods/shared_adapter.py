@@ -7,9 +7,19 @@ block and task cost T passes; one norm for all tasks is ``adapter`` with ``scope
 one.
 """
 
-from methods._layers import PLACES, Activation, Place, adapter, append, bottleneck_sums, bottleneck_width, input_norm
+from methods._layers import (
+    PLACES,
+    Activation,
+    Place,
+    adapter,
+    append,
+    bottleneck_products,
+    bottleneck_sums,
+    bottleneck_width,
+    input_norm,
+)
 from petl_bench.config import MethodConfig, Positive
-from petl_bench.method import METHODS, Counts, Method, closed
+from petl_bench.method import METHODS, Counts, Geometry, Method, closed
 
 
 @METHODS.register("shared-adapter")
@@ -50,3 +60,9 @@ class SharedAdapter(Method):
             shared=closed("places * (2*sum_Cr + sum_r + sum_C)", places=places, **sums),
             per_task=closed("T * places * 2*sum_C", T=len(self.tasks), places=places, sum_C=sums["sum_C"]),
         )
+
+    def expected_macs(self, geometry: Geometry) -> int | None:
+        """Two matrices C x r a token, at every place."""
+        places, rho = len(PLACES[self.config.place]), self.config.rho
+        added = places * geometry.per_token(lambda c: bottleneck_products(c, rho))
+        return self.macs_of_passes(geometry, added)

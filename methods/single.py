@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from petl_bench.backbones.base import Backbone
 from petl_bench.features import Features
-from petl_bench.method import METHODS, Counts, Method, closed
+from petl_bench.method import METHODS, Counts, Geometry, Method, closed
 
 
 @METHODS.register("single")
@@ -46,6 +46,10 @@ class Single(Method):
     def expected_parameters(self) -> Counts:
         """Return T backbones."""
         return Counts(per_task=closed("T * backbone", T=len(self.tasks), backbone=self.backbone.num_parameters))
+
+    def expected_macs(self, geometry: Geometry) -> int | None:
+        """T backbones."""
+        return len(self.tasks) * (geometry.stem + geometry.blocks)
 
     def forward(self, image: Tensor) -> Features:
         """Run every task's backbone on the images [B, 3, H, W]."""

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from methods._affine import PerTaskShift, Tasks, folded, output_sums
 from petl_bench.backbones.base import Operation
-from petl_bench.method import METHODS, Counts, Method, ScopedConfig
+from petl_bench.method import METHODS, Counts, Geometry, Method, ScopedConfig
 
 STD = 0.02
 
@@ -68,3 +68,7 @@ class SSF(Method):
     def expected_parameters(self) -> Counts:
         """Two values an output of every operation."""
         return self.scoped("2 * (linear + norm + conv)", **output_sums(self.backbone.operations()))
+
+    def expected_macs(self, geometry: Geometry) -> int | None:
+        """Nothing beside the trunk."""
+        return self.macs_of_passes(geometry)

@@ -19,7 +19,7 @@ from pydantic import model_validator
 
 from methods._prompts import PromptedBlock, Prompts
 from petl_bench.config import Positive
-from petl_bench.method import METHODS, Counts, Method, ScopedConfig
+from petl_bench.method import METHODS, Counts, Geometry, Method, ScopedConfig
 
 
 @METHODS.register("vpt")
@@ -69,3 +69,11 @@ class VPT(Method):
         if self.config.deep:
             return self.scoped("p*sum_C", p=self.config.prompts, sum_C=sum(self.widths))
         return self.scoped("p*C", p=self.config.prompts, C=self.widths[0])
+
+    def expected_macs(self, geometry: Geometry) -> int | None:
+        """Every token attends to p more, whose keys and values a block takes once an image."""
+        p = self.config.prompts
+        if not self.config.deep:
+            return None
+        met = geometry.per_token(lambda c: 2 * p * c) + geometry.per_block(lambda c: p * 2 * c * c)
+        return self.macs_of_passes(geometry, met)

@@ -18,9 +18,10 @@ from petl_bench.config import MethodConfig
 from petl_bench.counts import Counts, closed
 from petl_bench.errors import UsageError
 from petl_bench.features import Features, PerTask, Pyramid
+from petl_bench.geometry import Geometry
 from petl_bench.registry import Registry
 
-__all__ = ["METHODS", "Counts", "Method", "Owned", "ScopedConfig", "closed"]
+__all__ = ["METHODS", "Counts", "Geometry", "Method", "Owned", "ScopedConfig", "closed"]
 
 
 class ScopedConfig(MethodConfig):
@@ -96,6 +97,17 @@ class Method(nn.Module, ABC):
     def expected_parameters(self) -> Counts:
         """Return the numbers of trained parameters by the closed form of the paper's equations."""
 
+    def expected_macs(self, geometry: Geometry) -> int | None:
+        """Return the multiply-adds of the encoder for one image, by the equations as they are computed here.
+
+        Args:
+            geometry: Of the plain backbone.
+
+        Returns:
+            None, the default, where no form is stated for these settings: two counters are then compared.
+        """
+        return None
+
     @property
     def scope_tasks(self) -> tuple[str, ...] | None:
         """What a ``PerTask`` layer of a method with a scope is given: the tasks, or None when all share one slice."""
@@ -107,6 +119,21 @@ class Method(nn.Module, ABC):
         if self.scope_tasks is None:
             return Counts(shared=closed(formula, **symbols))
         return Counts(per_task=closed(f"T * ({formula})", T=len(self.tasks), **symbols))
+
+    def macs_of_passes(self, geometry: Geometry, added: int = 0) -> int | None:
+        """Return one pass of the trunk, or T of them behind the place where the batch is forked.
+
+        Args:
+            geometry: Of the plain backbone.
+            added: What a pass pays beside the trunk.
+
+        Returns:
+            None where the batch is forked behind the first block, for which no form is stated.
+        """
+        if self.fork_at is not None and self.fork_at > 0:
+            return None
+        forks = 1 if self.fork_at is None else len(self.tasks)
+        return (forks if self.fork_at == -1 else 1) * geometry.stem + forks * (geometry.blocks + added)
 
     @property
     def widths(self) -> tuple[int, ...]:

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from petl_bench.features import Pyramid, fork
+from petl_bench.geometry import Geometry
 
 
 @dataclass(frozen=True)
@@ -181,6 +182,10 @@ class Backbone(nn.Module, ABC):
             tables: A module whose call returns what is added to its table, [rows, entries, heads]; one row for all
                 tasks, or one a task for a forked batch.
         """
+
+    def geometry(self) -> Geometry | None:
+        """Return what closed forms of multiply-adds need of the plain trunk, or None where no form is stated."""
+        return None
 
     def operations(self) -> tuple[Operation, ...]:
         """Return every linear layer, norm and convolution of the trunk, in the order of registration."""

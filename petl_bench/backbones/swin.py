@@ -5,15 +5,18 @@ the next stage.
 """
 
 import copy
+import math
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from timm.models.swin_transformer import window_partition, window_reverse
+from timm.layers.mlp import Mlp
+from timm.models.swin_transformer import WindowAttention, window_partition, window_reverse
 from torch import Tensor, nn
 
 from petl_bench.backbones.base import Backbone, Block, StageInfo, heads_of, keys_and_values
 from petl_bench.features import Keyed
+from petl_bench.geometry import Geometry, StageGeometry
 
 
 class PositionedAttention(Keyed):
@@ -102,6 +105,27 @@ class SwinBackbone(Backbone):
     def to_map(self, tokens: Tensor, stage: int) -> Tensor:
         """Map tokens [B, H, W, C] to [B, C, H, W]."""
         return tokens.permute(0, 3, 1, 2)
+
+    def geometry(self) -> Geometry | None:
+        """Return the stages of a plain Swin whose windows tile the image; padded tokens have no form."""
+        embed, stages = self.trunk.patch_embed, list[StageGeometry]()
+        for layer, stage in zip(self.trunk.layers, self.stages, strict=True):
+            block, tokens = layer.blocks[0], math.prod(layer.blocks[0].input_resolution)
+            plain = all(type(one.attn) is WindowAttention and type(one.mlp) is Mlp for one in layer.blocks)
+            if not plain or any(n % m for n, m in zip(block.input_resolution, block.window_size, strict=True)):
+                return None
+            reduction = getattr(layer.downsample, "reduction", None)
+            stages.append(
+                StageGeometry(
+                    stage.channels,
+                    len(layer.blocks),
+                    tokens,
+                    math.prod(block.window_size),
+                    block.mlp.fc1.out_features,
+                    0 if reduction is None else tokens * reduction.in_features * reduction.out_features,
+                )
+            )
+        return Geometry(embed.num_patches * embed.proj.weight.numel(), tuple(stages))
 
     def stem_modules(self) -> tuple[nn.Module, ...]:
         """Return the patch embedding."""

@@ -9,10 +9,12 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from timm.layers.attention import Attention
+from timm.layers.mlp import Mlp
 from torch import Tensor, nn
 
 from petl_bench.backbones.base import Backbone, Block, StageInfo, heads_of, keys_and_values
 from petl_bench.errors import UsageError
+from petl_bench.geometry import Geometry, StageGeometry
 
 STRIDES = (4, 8, 16, 32)
 
@@ -57,6 +59,18 @@ class VitBackbone(Backbone):
         if size[0] < height:
             return F.adaptive_avg_pool2d(level, size)
         return level if size[0] == height else F.interpolate(level, size, mode="bilinear", align_corners=False)
+
+    def geometry(self) -> Geometry | None:
+        """Return the groups of blocks of a plain ViT: every token attends to all."""
+        embed, blocks = self.trunk.patch_embed, list(self.trunk.blocks)
+        tokens = embed.num_patches + self.trunk.num_prefix_tokens
+        plain = all(type(block.attn) is Attention and type(block.mlp) is Mlp for block in blocks)
+        if not plain or type(embed.proj) is not nn.Conv2d:
+            return None
+        depths = [sum(block.stage == s for block in self.blocks) for s in range(len(self.stages))]
+        hidden, width = blocks[0].mlp.fc1.out_features, self.trunk.embed_dim
+        stages = tuple(StageGeometry(width, depth, tokens, tokens, hidden) for depth in depths)
+        return Geometry(embed.num_patches * embed.proj.weight.numel(), stages)
 
     def stem_modules(self) -> tuple[nn.Module, ...]:
         """Return the patch embedding, the dropout of the positions and the norm in front of the blocks."""

@@ -142,17 +142,23 @@ def params_command(
     set_: SetOption = None,
     by: Annotated[By | None, typer.Option("--by", help="Where the parameters are, module by module.")] = None,
     explain: Annotated[bool, typer.Option("--explain", help="The closed form, its numbers, and the modules.")] = False,
+    flops: Annotated[
+        bool, typer.Option("--flops", help="Multiply-adds and parameters by torch, by fvcore and by closed form.")
+    ] = False,
     check: Annotated[
         Path | None, typer.Option("--check", help="Compare all default counts with a file; exit 1 if one moved.")
     ] = None,
     write: Annotated[Path | None, typer.Option("--write", help="Write all default counts into a file.")] = None,
     format_: FormatOption = Format.TABLE,
 ) -> None:
-    """Count trained parameters from the modules, on the meta device: nothing is computed."""
+    """Count trained parameters from the modules, on the meta device: nothing is computed.
+
+    With --flops one image is passed through every method, with at most four tasks; --flops --by module says where.
+    """
     asked = settings_of(None, backbone, dataset, decoder, tasks, set_)
-    given = {"--by": by, "--explain": explain or None, "--check": check, "--write": write}
-    views = [flag for flag, value in given.items() if value is not None]
-    if len(views) > 1:
+    given = {"--by": by, "--explain": explain, "--flops": flops, "--check": check, "--write": write}
+    views = [flag for flag, value in given.items() if value]
+    if len(views) > 1 and views != ["--by", "--flops"]:
         raise UsageError(f"{' and '.join(views)} are different questions: give one of them at a time.")
     if check is not None or write is not None:
         _guard_counts(check, write, method, asked)
@@ -162,11 +168,19 @@ def params_command(
     names, left_out = table.methods_on(method, asked)
     if left_out:
         typer.echo(f"not defined on this backbone: {', '.join(left_out)}", err=True)
-    view = table.module_table if by else table.formula_table if explain else table.count_table
+    view = {
+        (): table.count_table,
+        ("--by",): table.module_table,
+        ("--explain",): table.formula_table,
+        ("--flops",): table.agreement_table,
+        ("--by", "--flops"): table.traced_table,
+    }[tuple(views)]
     rows, title = view([merge(asked, {"method": {"name": name}}) for name in names], list(set_ or []))
     shown = [table.shown(row) for row in rows] if format_ is Format.TABLE and not views else rows
     print_as(shown, format_, title)
-    if any(row.get("verdict") == table.UNEQUAL for row in rows):
+    wrong = [row for row in rows if row.get("verdict") == table.UNEQUAL]
+    if wrong:
+        typer.echo(f"The counts disagree: {', '.join(dict.fromkeys(row['method'] for row in wrong))}", err=True)
         raise typer.Exit(1)
 
 

@@ -63,8 +63,9 @@ def scaling_command(
     numbers = _numbers(tasks)
     if mode not in MODES:
         raise unknown_name("mode", mode, MODES, command=f"petl-bench scaling --mode {nearest(mode, MODES) or 'eager'}")
+    from petl_bench.measure.cost.agreement import DisagreementError
     from petl_bench.measure.cost.record import scale
-    from petl_bench.measure.cost.timing import Scope
+    from petl_bench.measure.cost.workload import Setup
     from petl_bench.records.scaling import ScalingRecord
     from petl_bench.records.store import Store
     from petl_bench.report.scaling.page import write_scaling, write_scaling_record
@@ -72,7 +73,7 @@ def scaling_command(
     from petl_bench.terminal import bar
 
     Store(out).require_writable()
-    scope = Scope(asked, numbers, phases, parts, mode, batch, rounds, seconds, threads, device)
+    setup = Setup(asked, numbers, phases, parts, mode, batch, rounds, seconds, threads, device)
     with bar(Console(stderr=True)) as shown:
         line = shown.add_task("scaling", total=len(methods) + 1, state="")
 
@@ -82,7 +83,13 @@ def scaling_command(
         def keep(record: ScalingRecord) -> None:
             write_scaling_record(record, out)
 
-        record = scale(scope, methods, metrics, processes=processes, controls=controls, progress=progress, keep=keep)
+        try:
+            record = scale(
+                setup, methods, metrics, processes=processes, controls=controls, progress=progress, keep=keep
+            )
+        except DisagreementError as error:
+            typer.echo(f"Error: {error}", err=True)
+            raise typer.Exit(1) from None
     write_scaling(record, out)
     if format_ is Format.TABLE:
         print_as(scaling_table(record), format_, f"cost against T, {record.backbone}")

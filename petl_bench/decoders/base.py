@@ -22,6 +22,14 @@ class Decoder(nn.Module, ABC):
     def __init__(self, stages: Sequence[StageInfo], channels: int, config: DecoderConfig) -> None:
         super().__init__()
 
+    def expected_macs(self, pixels: Sequence[int]) -> int | None:
+        """Return the multiply-adds for one image in inference by closed form, or None, the default, if none is stated.
+
+        Args:
+            pixels: Of every level of the pyramid, finest first.
+        """
+        return None
+
     def folded(self) -> nn.Module:
         """Return a module for inference alone that predicts the same with less work. By default the decoder itself."""
         return self

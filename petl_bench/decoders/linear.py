@@ -20,9 +20,14 @@ class Linear(Decoder):
 
     def __init__(self, stages: Sequence[StageInfo], channels: int, config: DecoderConfig) -> None:
         super().__init__(stages, channels, config)
+        self.stages, self.channels = tuple(stages), channels
         self.predict = nn.ModuleList(
             nn.Conv2d(stage.channels, channels, 1, bias=level == 0) for level, stage in enumerate(stages)
         )
+
+    def expected_macs(self, pixels: Sequence[int]) -> int:
+        """One matrix [channels, C_s] a pixel of every level."""
+        return self.channels * sum(stage.channels * n for stage, n in zip(self.stages, pixels, strict=True))
 
     def forward(self, pyramid: Pyramid) -> Tensor:
         """Map levels [B, C_s, H_s, W_s] to predictions [B, channels, H_0, W_0]."""

@@ -95,7 +95,7 @@ class SegFormer(Decoder):
 
     def __init__(self, stages: Sequence[StageInfo], channels: int, config: Config) -> None:
         super().__init__(stages, channels, config)
-        width = config.width
+        width, self.stages = config.width, tuple(stages)
         self.project = nn.ModuleList(nn.Conv2d(stage.channels, width, 1) for stage in stages)
         self.fuse = nn.Conv2d(width * len(stages), width, 1, bias=False)
         self.norm = nn.BatchNorm2d(width)
@@ -109,6 +109,12 @@ class SegFormer(Decoder):
             for project, level, weight in zip(self.project, pyramid, slices, strict=True)
         ]
         return self.predict(F.relu(self.norm(upsampled_sum(own))))
+
+    def expected_macs(self, pixels: Sequence[int]) -> int:
+        """One matrix [W, C_s] a pixel of every level, and W_out a pixel of the finest."""
+        inputs = [stage.channels for stage in self.stages]
+        projected = sum(channels * number for channels, number in zip(inputs, pixels, strict=True))
+        return self.fuse.out_channels * (projected + self.predict.out_channels * pixels[0])
 
     @torch.no_grad()
     def folded(self) -> FoldedSegFormer:

@@ -8,7 +8,7 @@ from petl_bench.records.run import Entry, Environment
 
 SCHEMA_VERSION = 1
 
-Verdict = Literal["constant", "near-constant", "sub-linear", "linear", "none"]
+Growth = Literal["constant", "near-constant", "sub-linear", "linear", "none"]
 Samples = tuple[tuple[float, ...], ...]  # by process, then by round
 
 
@@ -47,10 +47,38 @@ class ScalingRow(Entry):
     interval: tuple[float, float]
     cost_ratio: float
     doubling_tasks: float | None
-    verdict: Verdict
+    verdict: Growth
     synthetic_tasks: tuple[int, ...]
     is_straight: bool = True
     contradiction: str | None = None
+
+
+class Agreement(Entry):
+    """One number, counted in up to three ways that must agree.
+
+    Attributes:
+        label: The method.
+        tasks: How many.
+        quantity: Multiply-adds of one image in inference, of the encoder or of all decoders; parameters of the method,
+            all that are trained, and all.
+        counter: Who made ``counted``: ``torch`` (what it dispatches) or the ``ledger``.
+        counted: The number that every other table has.
+        fvcore: fvcore's count.
+        closed_form: By the equations, where they are stated.
+    """
+
+    label: str
+    tasks: int
+    quantity: Literal["encoder_macs", "decoder_macs", "method_parameters", "trained_parameters", "all_parameters"]
+    counter: Literal["torch", "ledger"]
+    counted: int
+    fvcore: int
+    closed_form: int | None = None
+
+    @property
+    def agrees(self) -> bool:
+        """Whether all ways give one number."""
+        return len({self.counted, self.fvcore} | ({self.closed_form} - {None})) == 1
 
 
 class ScalingRecord(Entry):
@@ -66,6 +94,7 @@ class ScalingRecord(Entry):
         controls: The methods whose curves are known: ``floor`` costs nothing per task, ``ceiling`` one backbone.
         saved_bytes: By method and module of the encoder, bytes kept for the backward pass of one image at most tasks.
         peak_bytes: By method and phase, then by T: bytes an accelerator allocated beyond the models, and reserved.
+        agreements: What was counted in several ways, for numbers of tasks that fvcore can trace.
         samples: By method, phase/part and ``reference`` or T: milliseconds by process, one a round.
     """
 
@@ -85,4 +114,5 @@ class ScalingRecord(Entry):
     rows: tuple[ScalingRow, ...] = Field(min_length=1)
     saved_bytes: dict[str, dict[str, int]] = {}
     peak_bytes: dict[str, dict[str, tuple[int, int]]] = {}
+    agreements: tuple[Agreement, ...] = ()
     samples: dict[str, dict[str, dict[str, Samples]]] = {}

@@ -39,12 +39,6 @@ def joint_embedding_twice(trunk: Trunk) -> int:
     return trunk.per_block(lambda c: 2 * 64 * 128 + 128 * 64)
 
 
-def update_of_an_output_that_nothing_reads(trunk: Trunk) -> int:
-    """MTLoRA's shared pair on fc2 of the network's last block."""
-    last = trunk.stages[-1]
-    return last.tokens * 16 * (4 * last.width + last.width)
-
-
 def first_adapter_of_a_stage_again(trunk: Trunk) -> int:
     """A task state is zero in front of a stage, where the adapter gives what it gave in the trunk."""
     return trunk.per_token_of_last_blocks(bottleneck(4))
@@ -66,8 +60,6 @@ BEYOND: Mapping[str, Form] = {
     "hyperformer": times_tasks(joint_embedding_twice),
     "lora": times_tasks(zero_keys_and_crossed_pairs),
     "lora scope=shared": whatever_the_tasks(zero_keys_and_crossed_pairs),
-    "mtlora": whatever_the_tasks(update_of_an_output_that_nothing_reads),
-    "mtlora taps=after-merge": whatever_the_tasks(update_of_an_output_that_nothing_reads),
     "vmt task_path=side": whatever_the_tasks(first_adapter_of_a_stage_again),
 }
 

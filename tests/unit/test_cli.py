@@ -19,7 +19,7 @@ FLAGS = {
     "report": {"--out", "--strict"},
     "params": {
         "--method", "--backbone", "--dataset", "--tasks", "--decoder", "--set", "--format", "--by", "--explain",
-        "--check", "--write",
+        "--flops", "--check", "--write",
     },
     "claims": {"--format"},
     "scaling": {
@@ -75,6 +75,8 @@ def call(*arguments: str) -> int:
         (["params", "--method", "vmt", "--tasks", "0"], ["one task or more"]),
         (["params", "--method", "vmt", "--tasks", "semseg:21,normals"], ["'normals' is not NAME:CHANNELS"]),
         (["params", "--method", "vmt", "--explain", "--by", "module"], ["--by and --explain", "one of them at a time"]),
+        (["params", "--method", "vmt", "--flops", "--tasks", "5"], ["4 tasks at most", "scaling --metric macs"]),
+        (["params", "--method", "vmt", "--flops", "--explain"], ["--explain and --flops", "one of them at a time"]),
         (["list", "method"], ["Did you mean 'methods'?"]),
         (["check", "vtm"], ["Did you mean 'vmt'?", "petl-bench list methods"]),
         (["new", "methods", "mine"], ["Did you mean 'method'?", "petl-bench new method mine"]),

@@ -5,8 +5,9 @@ import torch
 from torch import Tensor, nn
 
 from petl_bench.backbones.build import build_backbone
-from petl_bench.measure.cost.flops import UnknownOperationError, Work, forward_work, fvcore_macs, tallied
+from petl_bench.measure.cost.flops import UnknownOperationError, Work, forward_work, tallied
 from petl_bench.measure.cost.memory import saved_for_backward
+from petl_bench.measure.cost.traced import fvcore_macs
 
 SWIN_TINY, VIT_SMALL = "swin_tiny_patch4_window7_224", "vit_small_patch16_224"
 

@@ -13,8 +13,8 @@ from petl_bench.features import Features
 from petl_bench.measure.cost.flops import forward_work
 from petl_bench.measure.cost.label import contradiction
 from petl_bench.measure.cost.record import scale
-from petl_bench.measure.cost.timing import Scope, count_method
-from petl_bench.measure.cost.workload import inference, training
+from petl_bench.measure.cost.work import count_method
+from petl_bench.measure.cost.workload import Setup, inference, training
 from petl_bench.records.scaling import ScalingRecord
 from petl_bench.report.scaling.page import PAGE, read_scaling, write_scaling, write_scaling_record
 from petl_bench.testing import Subject
@@ -22,7 +22,7 @@ from petl_bench.testing import Subject
 TASKS = (1, 2, 4)
 
 
-def scope(**changes: Any) -> Scope:
+def setup(**changes: Any) -> Setup:
     asked: dict[str, Any] = {
         "settings": {},
         "tasks": TASKS,
@@ -35,13 +35,13 @@ def scope(**changes: Any) -> Scope:
         "threads": 1,
         "device": "cpu",
     }
-    return Scope(**{**asked, **changes})
+    return Setup(**{**asked, **changes})
 
 
 def counted(*names: str, **changes: Any) -> ScalingRecord:
     methods = {name: {"name": name} for name in names}
     metrics = ("macs", "elementwise", "bytes", "memory", "parameters")
-    return scale(scope(**changes), methods, metrics, processes=1, controls={}, progress=lambda _: None)
+    return scale(setup(**changes), methods, metrics, processes=1, controls={}, progress=lambda _: None)
 
 
 def test_counts_tell_constant_from_linear() -> None:
@@ -65,7 +65,7 @@ def test_what_was_measured_before_an_interruption_is_kept(tmp_path: Path) -> Non
     methods = {name: {"name": name} for name in ("decoders", "lora")}
     with pytest.raises(KeyboardInterrupt):
         scale(
-            scope(phases=("infer",), parts=("encoder",)),
+            setup(phases=("infer",), parts=("encoder",)),
             methods,
             ("macs",),
             processes=1,
@@ -171,7 +171,7 @@ def test_a_vmt_that_runs_per_task_features_through_the_trunk_is_caught() -> None
 @pytest.mark.parametrize("phase", ["infer", "train"])
 def test_forward_and_backward_count_what_a_real_pass_does(phase: str) -> None:
     """A frozen layer behind an adapter costs twice its forward pass, one that is trained three times."""
-    one = scope(phases=(phase,), parts=("encoder",), tasks=(1,))
+    one = setup(phases=(phase,), parts=("encoder",), tasks=(1,))
     full = count_method(one, {"name": "full"}, 1).work[phase, "encoder"].macs
     floor = count_method(one, {"name": "decoders"}, 1).work[phase, "encoder"].macs
     assert full == floor if phase == "infer" else 2.9 < full / floor <= 3.0

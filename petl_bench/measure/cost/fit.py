@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from petl_bench.records.scaling import Verdict
+from petl_bench.records.scaling import Growth
 
 NEAR_CONSTANT = 0.03
 LINEAR = 0.50
@@ -79,7 +79,7 @@ def interval_of_median(values: NDArray[np.float64], seed: int = 0) -> tuple[floa
     return float(low), float(high)
 
 
-def verdict(line: Line, *, exact_slope: float | None) -> Verdict:
+def verdict(line: Line, *, exact_slope: float | None) -> Growth:
     """Label a line.
 
     Args:

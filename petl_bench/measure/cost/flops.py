@@ -1,20 +1,18 @@
-"""Count arithmetic: multiply-adds, elementwise operations and bytes written, with two counters that must agree.
+"""Count arithmetic: multiply-adds, elementwise operations and bytes written.
 
 ``macs`` are the multiply-adds of matrix products, convolutions and attention products, and of nothing else.
 ``elementwise_ops`` are the output elements of every other arithmetic operation, ``bytes_written`` the bytes of every
-result that is not a view. fvcore traces a real forward pass; the tally watches every operation that torch dispatches,
-forward or backward, on any device, the meta device included. Both refuse an operation that they do not know, by name.
+result that is not a view. The tally watches every operation that torch dispatches, forward or backward, on any device,
+the meta device included, and refuses one that it does not know, by name.
 """
 
-import math
-from collections import Counter
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
@@ -74,12 +72,6 @@ ARITHMETIC = _names(
 NOTHING = _names(
     "_unsafe_view alias as_strided_ detach empty empty_like empty_strided lift_fresh new_empty new_empty_strided",
 )
-# By the name in a trace: operations without matrix products. fvcore's own handlers for norms and sampling give way.
-ZERO_MACS = _names(
-    "adaptive_avg_pool2d add add_ addcmul batch_norm bilinear clone div exp expand_as gelu group_norm layer_norm",
-    "log_softmax mean mul mul_ neg new_ones ones_like pad pow rand_like repeat repeat_interleave rsub sigmoid",
-    "softmax sqrt square sub sum tanh unflatten upsample_bilinear2d upsample_nearest2d view_as mT",
-)
 
 
 class Tally(TorchDispatchMode):
@@ -131,73 +123,3 @@ def forward_work(function: Callable[[Tensor], Any], image: Tensor) -> Work:
     with torch.no_grad(), tallied() as tally:
         function(image)
     return tally.work
-
-
-def _no_macs(inputs: list[Any], outputs: list[Any]) -> Counter[str]:
-    """Count nothing, also where fvcore has a handler, such as for norms."""
-    del inputs, outputs
-    return Counter()
-
-
-def _attention_macs(inputs: list[Any], outputs: list[Any]) -> Counter[str]:
-    """Return the products Q K^T and A V: queries [..., N, D], keys [..., M, D], values [..., M, E]."""
-    del outputs
-    query, key, value = (x.type().sizes() for x in inputs[:3])
-    *batch, rows, inner = query
-    columns, width = key[-2], value[-1]
-    return Counter({"attention": math.prod(batch) * rows * columns * (inner + width)})
-
-
-def _batched_macs(inputs: list[Any], outputs: list[Any]) -> Counter[str]:
-    """Return the products of baddbmm: [T, N, K] by [T, K, M]."""
-    del outputs
-    batch, rows, inner = inputs[1].type().sizes()
-    return Counter({"baddbmm": batch * rows * inner * inputs[2].type().sizes()[-1]})
-
-
-def fvcore_macs(module: nn.Module, image: Tensor) -> int:
-    """Count the multiply-adds of one forward pass with fvcore. Needs real tensors.
-
-    Args:
-        module: Anything that maps images to tensors, or to nested tuples or dictionaries of tensors.
-        image: Images [B, 3, H, W].
-
-    Raises:
-        UnknownOperationError: The trace holds an operation that is neither counted nor on the list of zeros.
-    """
-    from fvcore.nn import FlopCountAnalysis
-
-    class Traced(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.module = module
-
-        def forward(self, image: Tensor) -> list[Tensor]:
-            return list(_tensors(self.module(image)))
-
-    analysis = FlopCountAnalysis(Traced(), image).unsupported_ops_warnings(False).uncalled_modules_warnings(False)
-    analysis.tracer_warnings("none")
-    handles: dict[str, Any] = {f"aten::{name}": _no_macs for name in ZERO_MACS}
-    handles |= {"aten::scaled_dot_product_attention": _attention_macs, "aten::baddbmm": _batched_macs}
-    analysis.set_op_handle(**handles)
-    with torch.no_grad():
-        total = analysis.total()
-        unknown = sorted(analysis.unsupported_ops())
-    if unknown:
-        raise UnknownOperationError(
-            f"fvcore has no handler for {', '.join(map(repr, unknown))}: they cannot be counted."
-        )
-    return int(total)
-
-
-def _tensors(value: Any) -> Iterator[Tensor]:
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, Mapping):
-        for part in value.values():
-            yield from _tensors(part)
-    elif isinstance(value, (tuple, list)):
-        for part in value:
-            yield from _tensors(part)
-    elif hasattr(value, "shared"):
-        yield from _tensors([value.shared, value.per_task])

@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 
 from petl_bench.measure.cost.fit import Line, fit, verdict
-from petl_bench.records.scaling import Samples, ScalingRow, Verdict
+from petl_bench.records.scaling import Growth, Samples, ScalingRow
 
 CEILING = (0.8, 1.25)  # m of a control that runs T backbones
 
 # What may be measured of an encoder that declares an execution; "none" contradicts nothing.
-ALLOWED: dict[str, tuple[Verdict, ...]] = {
+ALLOWED: dict[str, tuple[Growth, ...]] = {
     "shared": ("constant", "near-constant"),
     "tapped": ("constant", "near-constant", "sub-linear"),
     "streamed": ("near-constant", "sub-linear"),
@@ -53,7 +53,7 @@ def timed_fields(
 
 
 def _fields(
-    tasks: Sequence[int], values: Sequence[float], reference: float, line: Line | None, label: Verdict
+    tasks: Sequence[int], values: Sequence[float], reference: float, line: Line | None, label: Growth
 ) -> dict[str, Any]:
     most = tasks.index(16) if 16 in tasks else len(tasks) - 1
     return {
@@ -71,7 +71,7 @@ def _fields(
     }
 
 
-def contradiction(execution: str, label: Verdict) -> str | None:
+def contradiction(execution: str, label: Growth) -> str | None:
     """Return what is wrong when an encoder's label does not go with the execution that the method declares."""
     allowed = ALLOWED.get(execution, ())
     if label == "none" or label in allowed:

@@ -7,29 +7,22 @@ from typing import Any
 import torch
 
 from petl_bench.engine.environment import environment
+from petl_bench.measure.cost.agreement import agreements, require_agreement
 from petl_bench.measure.cost.flops import Work
 from petl_bench.measure.cost.label import contradiction, controls_missed, exact_fields, timed_fields
 from petl_bench.measure.cost.latency import noise
-from petl_bench.measure.cost.timing import (
-    REFERENCE,
-    Counted,
-    Scope,
-    Timed,
-    count_backbone,
-    count_method,
-    plain_step,
-    prepare,
-    time_method,
-)
+from petl_bench.measure.cost.timing import REFERENCE, Timed, plain_step, prepare, time_method
+from petl_bench.measure.cost.work import Costs, count_backbone, count_method
+from petl_bench.measure.cost.workload import Setup
 from petl_bench.measure.count.meta import build_on_meta
-from petl_bench.records.scaling import Samples, ScalingRecord, ScalingRow
+from petl_bench.records.scaling import Agreement, Samples, ScalingRecord, ScalingRow
 
 UNITS = {"macs": "macs", "elementwise": "operations", "bytes": "bytes", "memory": "bytes", "parameters": "parameters"}
 FIELDS = {"macs": "macs", "elementwise": "elementwise_ops", "bytes": "bytes_written"}
 
 
 def scale(
-    scope: Scope,
+    setup: Setup,
     methods: Mapping[str, Mapping[str, Any]],
     metrics: Sequence[str],
     *,
@@ -41,74 +34,84 @@ def scale(
     """Measure methods, the controls first.
 
     Args:
-        scope: What is measured, for every method alike.
+        setup: What is measured, for every method alike.
         methods: The ``method`` section of each, by label.
         metrics: ``latency``, ``macs``, ``elementwise``, ``bytes``, ``memory``, ``parameters``.
         processes: How often each method is timed, every time in a process of its own.
         controls: ``floor`` and ``ceiling``, names of methods.
         progress: Called with what comes next, and once at the end with nothing.
         keep: Called after every method with the record so far, so that an interruption loses one method at most.
+
+    Raises:
+        DisagreementError: The multiply-adds or parameters of a method differ by how they are counted.
     """
     first = sorted(methods, key=lambda label: methods[label]["name"] not in controls.values())
-    config = build_on_meta({**scope.settings, "method": methods[first[0]], "tasks": 1}).config
+    config = build_on_meta({**setup.settings, "method": methods[first[0]], "tasks": 1}).config
     unit, is_timed = count_backbone(config), "latency" in metrics
-    prepare(scope)
+    prepare(setup)
     progress("the machine's noise")
     facts: dict[str, Any] = {
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "backbone": config.backbone.name,
         "image_size": config.dataset.image_size,
         "decoder": config.decoder.name,
-        "noise": noise(plain_step(scope, config), min_rounds=10) if is_timed else None,
-        "mode": scope.mode,
-        "rounds": scope.min_rounds,
+        "noise": noise(plain_step(setup, config), min_rounds=10) if is_timed else None,
+        "mode": setup.mode,
+        "rounds": setup.min_rounds,
         "processes": processes if is_timed else 0,
         "controls": dict(controls),
-        "environment": environment(torch.device(scope.device), "bf16" if scope.mode == "bf16" else "no"),
+        "environment": environment(torch.device(setup.device), "bf16" if setup.mode == "bf16" else "no"),
     }
-    rows: list[ScalingRow] = []
-    held: dict[str, dict[str, Any]] = {"samples": {}, "batch_sizes": {}, "saved_bytes": {}, "peak_bytes": {}}
+    rows, agreed = list[ScalingRow](), list[Agreement]()
+    by_label: dict[str, dict[str, Any]] = {"samples": {}, "batch_sizes": {}, "saved_bytes": {}, "peak_bytes": {}}
     for label in first:
         progress(label)
-        counted = {tasks: count_method(scope, methods[label], tasks) for tasks in scope.tasks}
+        counted = {tasks: count_method(setup, methods[label], tasks) for tasks in setup.tasks}
         named = {"method": methods[label]["name"], "label": label}
-        rows += _counted_rows(scope, named, counted, metrics, unit)
+        if "macs" in metrics:
+            agreed += agreements({**setup.settings, "method": methods[label]}, label, setup.tasks)
+            require_agreement(agreed)
+        rows += _counted_rows(setup, named, counted, metrics, unit)
         if is_timed:
-            timed = [time_method(scope, methods[label]) for _ in range(processes)]
+            timed = [time_method(setup, methods[label]) for _ in range(processes)]
             samples = _joined(timed)
-            rows += _timed_rows(scope, named, counted, samples)
-            held["samples"][label] = samples
-            held["batch_sizes"][label] = min(one.batch_size for one in timed)
-            held["peak_bytes"] |= _peaks(label, timed)
-        if "memory" in metrics and "encoder" in scope.parts:
-            held["saved_bytes"][label] = counted[scope.tasks[-1]].saved["encoder"].by_module
-        keep(_record(facts, rows, held, controls))
+            rows += _timed_rows(setup, named, counted, samples)
+            by_label["samples"][label] = samples
+            by_label["batch_sizes"][label] = min(one.batch_size for one in timed)
+            by_label["peak_bytes"] |= _peaks(label, timed)
+        if "memory" in metrics and "encoder" in setup.parts:
+            by_label["saved_bytes"][label] = counted[setup.tasks[-1]].saved["encoder"].by_module
+        keep(_record(facts, rows, by_label, agreed, controls))
     progress("")
-    return _record(facts, rows, held, controls)
+    return _record(facts, rows, by_label, agreed, controls)
 
 
 def _record(
-    facts: Mapping[str, Any], rows: Sequence[ScalingRow], held: Mapping[str, Any], controls: Mapping[str, str]
+    facts: Mapping[str, Any],
+    rows: Sequence[ScalingRow],
+    by_label: Mapping[str, Any],
+    agreed: Sequence[Agreement],
+    controls: Mapping[str, str],
 ) -> ScalingRecord:
     """Return what was measured so far; without trusted controls no time has a label."""
     missed = controls_missed(rows, controls)
     if missed:
         unknown = {"verdict": "none", "contradiction": None}
         rows = [row.model_copy(update=unknown) if row.metric == "latency" else row for row in rows]
-    return ScalingRecord(**facts, **held, rows=tuple(rows), missed=tuple(missed))
+    return ScalingRecord(**facts, **by_label, agreements=tuple(agreed), rows=tuple(rows), missed=tuple(missed))
 
 
 def _counted_rows(
-    scope: Scope,
-    held: Mapping[str, str],
-    counted: Mapping[int, Counted],
+    setup: Setup,
+    named: Mapping[str, str],
+    counted: Mapping[int, Costs],
     metrics: Sequence[str],
     unit: Work,
 ) -> list[ScalingRow]:
     rows: list[ScalingRow] = []
-    for phase in scope.phases:
-        for part in scope.parts:
-            place = {**held, **_facts(counted), "phase": phase, "part": part}
+    for phase in setup.phases:
+        for part in setup.parts:
+            place = {**named, **_facts(counted), "phase": phase, "part": part}
             for metric in metrics:
                 if metric in FIELDS:
                     values = [float(getattr(one.work[phase, part], FIELDS[metric])) for one in counted.values()]
@@ -116,38 +119,38 @@ def _counted_rows(
                 elif metric == "memory" and phase == "train" and part != "decoders":
                     values = [float(one.saved[part].total_bytes) for one in counted.values()]
                     base = values[0]
-                elif metric == "parameters" and (phase, part) == (scope.phases[0], scope.parts[0]):
+                elif metric == "parameters" and (phase, part) == (setup.phases[0], setup.parts[0]):
                     values = [float(one.parameters) for one in counted.values()]
                     base = float(next(iter(counted.values())).backbone_parameters)
                 else:
                     continue
-                fields = exact_fields(scope.tasks, values, base)
+                fields = exact_fields(setup.tasks, values, base)
                 rows.append(ScalingRow.model_validate({**place, **fields, "metric": metric, "unit": UNITS[metric]}))
     return rows
 
 
 def _timed_rows(
-    scope: Scope,
-    held: Mapping[str, str],
-    counted: Mapping[int, Counted],
+    setup: Setup,
+    named: Mapping[str, str],
+    counted: Mapping[int, Costs],
     samples: Mapping[str, Mapping[str, Samples]],
 ) -> list[ScalingRow]:
     rows: list[ScalingRow] = []
     facts = _facts(counted)
-    fewest, most = counted[scope.tasks[0]], counted[scope.tasks[-1]]
-    for phase in scope.phases:
-        for part in scope.parts:
+    fewest, most = counted[setup.tasks[0]], counted[setup.tasks[-1]]
+    for phase in setup.phases:
+        for part in setup.parts:
             added = most.work[phase, part] - fewest.work[phase, part]
-            base = REFERENCE if phase == "infer" else str(scope.tasks[0])
+            base = REFERENCE if phase == "infer" else str(setup.tasks[0])
             exact = float(added.macs + added.elementwise_ops)
-            fields = timed_fields(scope.tasks, samples[f"{phase}/{part}"], base, exact)
+            fields = timed_fields(setup.tasks, samples[f"{phase}/{part}"], base, exact)
             wrong = contradiction(facts["execution"], fields["verdict"]) if part == "encoder" else None
-            place = {**held, **facts, "phase": phase, "part": part, "metric": "latency", "unit": "ms"}
+            place = {**named, **facts, "phase": phase, "part": part, "metric": "latency", "unit": "ms"}
             rows.append(ScalingRow.model_validate({**place, **fields, "contradiction": wrong}))
     return rows
 
 
-def _facts(counted: Mapping[int, Counted]) -> dict[str, Any]:
+def _facts(counted: Mapping[int, Costs]) -> dict[str, Any]:
     return {
         "execution": list(counted.values())[-1].execution,
         "synthetic_tasks": tuple(one.synthetic_tasks for one in counted.values()),

@@ -1,7 +1,8 @@
 """What is timed and counted: one inference pass or one training step, which tells when each of its parts is done."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
@@ -17,6 +18,40 @@ Part = Literal["encoder", "decoders", "total"]
 Mode = Literal["eager", "compiled", "bf16", "cuda-graphs"]
 
 Step = Callable[[Lap], Any]
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What is measured, for every method alike.
+
+    Attributes:
+        settings: Sections as typed: backbone, decoder, dataset and what ``--set`` gave; no method, no tasks.
+        tasks: Numbers of tasks, ascending.
+        phases: ``infer``, ``train``.
+        parts: ``encoder``, ``decoders``, ``total``; all come from the same passes.
+        mode: How passes are executed: ``eager``, ``compiled``, in ``bf16``, as ``cuda-graphs``.
+        batch_size: Images of a pass.
+        min_rounds: Rounds of every process.
+        min_seconds: Seconds of every process, for each phase.
+        threads: Of torch, or None for its default.
+        device: Where passes are timed.
+    """
+
+    settings: Mapping[str, Any]
+    tasks: tuple[int, ...]
+    phases: tuple[Phase, ...]
+    parts: tuple[Part, ...]
+    mode: Mode
+    batch_size: int
+    min_rounds: int
+    min_seconds: float
+    threads: int | None
+    device: str
+
+    @property
+    def decodes(self) -> bool:
+        """Whether the decoders run at all."""
+        return self.parts != ("encoder",)
 
 
 def materialise(features: Features) -> Features:

@@ -8,14 +8,27 @@ from rich.console import Console
 from petl_bench import plan, plugins
 from petl_bench.backbones.names import find_backbone
 from petl_bench.config import merge
-from petl_bench.errors import unknown_name
+from petl_bench.errors import UsageError, unknown_name
 from petl_bench.ledger import count
+from petl_bench.measure.cost.agreement import MOST_TRACED_TASKS, agreements
+from petl_bench.measure.cost.agreement import module_rows as traced_rows
+from petl_bench.measure.cost.traced import fvcore_parameters
 from petl_bench.measure.count.breakdown import module_rows
-from petl_bench.measure.count.explain import UNEQUAL, formula_rows
+from petl_bench.measure.count.explain import EQUAL, UNEQUAL, formula_rows
 from petl_bench.measure.count.meta import build_on_meta
 from petl_bench.terminal import bar
 
-__all__ = ["UNEQUAL", "count_table", "formula_table", "methods_on", "module_table", "parameter_row", "shown"]
+__all__ = [
+    "UNEQUAL",
+    "agreement_table",
+    "count_table",
+    "formula_table",
+    "methods_on",
+    "module_table",
+    "parameter_row",
+    "shown",
+    "traced_table",
+]
 
 Rows = list[dict[str, Any]]
 
@@ -68,6 +81,39 @@ def formula_table(configurations: Sequence[Mapping[str, Any]], overrides: Sequen
     return rows, ", ".join(["closed forms", _backbone(configurations), *overrides])
 
 
+def agreement_table(configurations: Sequence[Mapping[str, Any]], overrides: Sequence[str]) -> tuple[Rows, str]:
+    """Return the counts of every configured method by torch or the ledger, by fvcore and by closed form, and a title.
+
+    Multiply-adds are those of one image in inference.
+
+    Raises:
+        UsageError: More tasks than a real forward pass is made for.
+    """
+    rows: Rows = []
+    for settings in _each(configurations):
+        tasks = merge(plan.DEFAULTS, settings)["tasks"]
+        for one in agreements(settings, plan.name_of(settings, "method"), [tasks]):
+            rows.append(one.model_dump(mode="json") | {"verdict": EQUAL if one.agrees else UNEQUAL})
+    if not rows:
+        raise UsageError(
+            f"--flops: fvcore counts on real tensors, for {MOST_TRACED_TASKS} tasks at most.\n"
+            f"Type: petl-bench params --flops --tasks {MOST_TRACED_TASKS}   or: petl-bench scaling --metric macs"
+        )
+    return [{("method" if key == "label" else key): value for key, value in row.items()} for row in rows], ", ".join(
+        ["counted in several ways, one image", _backbone(configurations), *overrides]
+    )
+
+
+def traced_table(configurations: Sequence[Mapping[str, Any]], overrides: Sequence[str]) -> tuple[Rows, str]:
+    """Return fvcore's multiply-adds by module of every configured method, and a title."""
+    rows = [
+        row
+        for settings in _each(configurations)
+        for row in traced_rows(build_on_meta(settings), plan.name_of(settings, "method"))
+    ]
+    return rows, ", ".join(["multiply-adds by module, one image", _backbone(configurations), *overrides])
+
+
 def _each(configurations: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
     """Yield the configurations, with a progress bar if there are several."""
     if len(configurations) == 1:
@@ -97,7 +143,7 @@ def parameter_row(settings: Mapping[str, Any], overrides: Sequence[str]) -> dict
     """
     asked = build_on_meta(settings)
     model, ledger = asked.model, count(asked.model)
-    tasks = len(model.tasks)
+    tasks, (trained, everything) = len(model.tasks), fvcore_parameters(model)
     return {
         "method": asked.config.method.name,
         "backbone": asked.config.backbone.name,
@@ -115,6 +161,8 @@ def parameter_row(settings: Mapping[str, Any], overrides: Sequence[str]) -> dict
         "decoder_parameters": ledger.decoder,
         "trainable_parameters": ledger.trainable,
         "frozen_parameters": ledger.frozen,
+        "fvcore_trainable_parameters": trained,
+        "fvcore_all_parameters": everything,
         "stored_bytes": ledger.stored_bytes,
         "backbone_parameters": ledger.backbone,
         "percent_of_one_backbone": round(100 * ledger.method / ledger.backbone, 3),

@@ -7,7 +7,7 @@ import pandas as pd
 
 from petl_bench.records.scaling import ScalingRecord
 from petl_bench.report.scaling.figure import draw_scaling, range_of
-from petl_bench.report.scaling.tables import time_tables, work_table
+from petl_bench.report.scaling.tables import agreement_table, time_tables, work_table
 
 SCALING = "scaling"
 RECORD = "scaling.json"
@@ -28,7 +28,7 @@ ratio is the cost with {most} tasks over that with {fewest}. Labels hold for the
 task brings a decoder.
 
 {notes}
-{figure}{times}{work}
+{figure}{times}{work}{agreement}
 Every curve with its values and fit: [{csv}]({csv}). Raw samples, what each module keeps for the backward pass, and the
 machine: [{record}]({record}).
 """
@@ -46,6 +46,7 @@ def write_scaling(record: ScalingRecord, folder: Path) -> None:
         notes="\n".join(f"- {note}" for note in scaling_notes(record)),
         times=time_tables(record),
         work=work_table(record),
+        agreement=agreement_table(record),
         csv=CURVES,
         record=RECORD,
         figure=f"\n![Cost against the number of tasks]({FIGURE})\n" if drawn else "",

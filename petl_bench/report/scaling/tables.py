@@ -5,6 +5,13 @@ from collections.abc import Sequence
 from petl_bench.records.scaling import ScalingRecord, ScalingRow
 
 PHASES = {"infer": "Inference", "train": "Training step"}
+QUANTITIES = ("encoder_macs", "decoder_macs", "method_parameters", "trained_parameters", "all_parameters")
+STATED = ("encoder_macs", "decoder_macs", "method_parameters")
+AGREEMENT = """\
+Multiply-adds of one image in inference, and parameters. torch's figure is that of all other tables, from what it
+dispatches on the meta device; fvcore's comes from the trace of a real forward pass. fvcore cannot go onto the meta
+device nor into a backward pass, and is left out where a real pass is large, above four tasks: there torch's counter
+stands alone. `-`: no closed form is stated for these settings or this backbone."""
 HEADER: tuple[str, ...] = (
     "method",
     "execution",
@@ -91,6 +98,32 @@ def work_table(record: ScalingRecord) -> str:
         "saved in training, MB",
     )
     return f"\n## One image by count, T = {tasks[place]}\n\n{markdown(header, lines)}\n"
+
+
+def agreement_table(record: ScalingRecord) -> str:
+    """Return what was counted in several ways, as Markdown: a row a method and number of tasks; nothing if nothing was.
+
+    One figure stands where all ways agree; a record is not finished where they do not.
+    """
+    if not record.agreements:
+        return ""
+    rows = {(row.label, row.tasks, row.quantity): row for row in record.agreements}
+    lines: list[list[str]] = []
+    for label, tasks in dict.fromkeys((row.label, row.tasks) for row in record.agreements):
+        cells = [label, str(tasks)]
+        for quantity in QUANTITIES:
+            row = rows[label, tasks, quantity]
+            cells += [f"{row.counted:,}", f"{row.fvcore:,}"]
+            if quantity in STATED:
+                cells.append("-" if row.closed_form is None else f"{row.closed_form:,}")
+        lines.append(cells)
+    header = ["method", "T"]
+    for quantity in QUANTITIES:
+        own = "torch" if quantity.endswith("macs") else "ledger"
+        header += [f"{quantity.replace('_', ' ')}: {way}" for way in (own, "fvcore")]
+        header += ["closed form"] if quantity in STATED else []
+    traced = ", ".join(str(number) for number in dict.fromkeys(row.tasks for row in record.agreements))
+    return f"\n## Counted in several ways, T = {traced}\n\n{AGREEMENT}\n\n{markdown(header, lines)}\n"
 
 
 def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
