@@ -169,12 +169,12 @@ def params_command(
     if left_out:
         typer.echo(f"not defined on this backbone: {', '.join(left_out)}", err=True)
     view = {
-        (): table.count_table,
-        ("--by",): table.module_table,
-        ("--explain",): table.formula_table,
-        ("--flops",): table.agreement_table,
-        ("--by", "--flops"): table.traced_table,
-    }[tuple(views)]
+        "": table.count_table,
+        "--by": table.module_table,
+        "--explain": table.formula_table,
+        "--flops": table.agreement_table,
+        "--by --flops": table.traced_table,
+    }[" ".join(views)]
     rows, title = view([merge(asked, {"method": {"name": name}}) for name in names], list(set_ or []))
     shown = [table.shown(row) for row in rows] if format_ is Format.TABLE and not views else rows
     print_as(shown, format_, title)
