@@ -4,7 +4,7 @@ Paper: Agiza, Neseem, Reda, CVPR 2024, https://arxiv.org/abs/2403.20320 (section
 Differs from the paper: neither dropout in front of A (0.05 in the released settings) nor drop path, so that a run
 repeats bit for bit; ``taps = "before-merge"`` by default, as every method here is read, where theirs reads each stage
 after patch merging. As in the released code nothing reads z_0 of the last block: the shared LoRA of its fc2, 5 r C
-parameters, is counted and never trained.
+parameters, is counted, and neither computed nor trained.
 
 Every block has one pair (A, B) for all tasks on qkv, proj, fc1 and fc2:  y = W x + b + s B A x.
 In the last block of a stage, with v the values of its attention and n its norm2, proj, fc1 and fc2 have pairs

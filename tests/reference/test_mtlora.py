@@ -132,7 +132,8 @@ def test_the_streams_of_the_tasks_do_not_reach_the_trunk(family: str) -> None:
     after = method.backbone.walk(images)
     assert all(torch.equal(one, two) for one, two in zip(walk.streams, after.streams, strict=True))
     dense = Oracle(method, family).dense.walk(images).streams
-    for ours, theirs in zip(after.streams, dense, strict=True):
+    # The last one is read by nothing, and lacks the update of its last layer.
+    for ours, theirs in zip(after.streams[:-1], dense[:-1], strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
     assert gap(before.for_task(TASKS[0]), list(method(images).for_task(TASKS[0]))) > 1e-2
 
