@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from petl_bench import __version__
 from petl_bench.cli.options import (
@@ -27,12 +28,37 @@ from petl_bench.cli.options import (
     settings_of,
 )
 from petl_bench.cli.scaling import bench_peers_command, scaling_command
+from petl_bench.cli.tasks import seeds_of, tasks_of_a_run, tasks_or_channels
 from petl_bench.config import merge
 from petl_bench.errors import UsageError, nearest, unknown_name
 
 _STARTED = time.perf_counter()
 
+GROUPS = {
+    "Train": ("run", "report"),
+    "Measure": ("params", "scaling", "bench-peers", "claims"),
+    "Inspect": ("list", "check"),
+    "Extend": ("new", "pretrain"),
+}
+
+
+class Grouped(TyperGroup):
+    """Commands listed by what they are for."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write one section a group; what belongs to none comes last."""
+        left = dict(self.commands)
+        for title, names in GROUPS.items():
+            own = [(name, left.pop(name).get_short_help_str(100)) for name in names if name in left]
+            with formatter.section(title):
+                formatter.write_dl(own)
+        if left:
+            with formatter.section("Other"):
+                formatter.write_dl([(name, command.get_short_help_str(100)) for name, command in left.items()])
+
+
 app = typer.Typer(
+    cls=Grouped,
     name="petl-bench",
     help="Compare parameter-efficient transfer learning methods on multi-task dense prediction.",
     no_args_is_help=True,
@@ -61,6 +87,7 @@ def run_command(
     decoder: DecoderOption = None,
     budget: Annotated[str | None, typer.Option(help="smoke, quick or full.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of weights and batches.")] = None,
+    seeds: Annotated[str | None, typer.Option("--seeds", help="One run a seed: 0-4, or 0,1,2.")] = None,
     set_: SetOption = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda ...")] = "auto",
     out: Annotated[Path, typer.Option(help="The store: one folder a run.")] = Path("runs"),
@@ -68,9 +95,12 @@ def run_command(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the resolved config and stop.")] = False,
 ) -> None:
     """Train and evaluate one method, or all the runs of an experiment."""
-    asked = settings_of(method, backbone, dataset, decoder, tasks, set_)
+    asked = settings_of(method, backbone, dataset, decoder, tasks and tasks_of_a_run(tasks), set_)
+    if seeds is not None and (seed is not None or "seed" in asked):
+        raise UsageError("--seed and --seeds were both given: give one of them.\nType: --seeds 0-4")
     asked = merge(asked, {k: v for k, v in {"budget": budget, "seed": seed}.items() if v is not None})
-    asked = merge({"runtime": {"device": device}}, asked)
+    numbers = None if seeds is None else seeds_of(seeds)
+    asked = merge({"runtime": {"device": device}}, asked if numbers is None else {**asked, "seed": numbers[0]})
     from petl_bench import plan, plugins
 
     if experiment is not None and "method" in asked:
@@ -84,6 +114,8 @@ def run_command(
         settings: tuple[dict[str, Any], ...] = (asked,)
     else:
         settings = plan.expand(plan.read_experiment(experiment_path(experiment)), asked)
+    if numbers is not None:
+        settings = tuple({**one, "seed": number} for one in settings for number in numbers)
     configs = [plan.plan(one, plugins.vocabulary) for one in settings]
     if dry_run:
         for config in configs:
@@ -155,7 +187,7 @@ def params_command(
 
     With --flops one image is passed through every method, with at most four tasks; --flops --by module says where.
     """
-    asked = settings_of(None, backbone, dataset, decoder, tasks, set_)
+    asked = settings_of(None, backbone, dataset, decoder, tasks and tasks_or_channels(tasks), set_)
     given = {"--by": by, "--explain": explain, "--flops": flops, "--check": check, "--write": write}
     views = [flag for flag, value in given.items() if value]
     if len(views) > 1 and views != ["--by", "--flops"]:

@@ -20,6 +20,7 @@ from petl_bench.cli.options import (
     print_as,
     settings_of,
 )
+from petl_bench.cli.tasks import numbers_of_tasks
 from petl_bench.config import parse_value
 from petl_bench.errors import UsageError, nearest, unknown_name
 
@@ -33,7 +34,7 @@ Word = TypeVar("Word", bound=str)
 
 def scaling_command(
     method: Annotated[str, typer.Option(help="Names, comma-separated, or all; a setting: lora:scope=shared.")] = "all",
-    tasks: Annotated[str, typer.Option(help="Numbers of tasks.")] = "1,2,4,8,16",
+    tasks: Annotated[str, typer.Option(help="Numbers of tasks to compare.")] = "1,2,4,8,16",
     backbone: BackboneOption = None,
     dataset: DatasetOption = None,
     decoder: DecoderOption = None,
@@ -60,7 +61,7 @@ def scaling_command(
     controls = {"floor": roles.floor[0], "ceiling": roles.reference} if "latency" in metrics else {}
     methods = {label: method_section(label) for label in dict.fromkeys([*controls.values(), *_labels(method, asked)])}
     phases, parts = chosen("phase", phase, PHASES), chosen("part", part, PARTS)
-    numbers = _numbers(tasks)
+    numbers = numbers_of_tasks(tasks)
     if mode not in MODES:
         raise unknown_name("mode", mode, MODES, command=f"petl-bench scaling --mode {nearest(mode, MODES) or 'eager'}")
     from petl_bench.measure.cost.agreement import DisagreementError
@@ -114,7 +115,7 @@ def bench_peers_command(
 
     peers = read_peers(experiments_folder() / "costs" / "peers.toml")
     if tasks is not None:
-        peers = peers.model_copy(update={"tasks": _numbers(tasks, at_least=1)})
+        peers = peers.model_copy(update={"tasks": numbers_of_tasks(tasks, at_least=1)})
     asked = settings_of(None, backbone, None, None, None, None)
     with bar(Console(stderr=True)) as shown:
         line = shown.add_task("peers", total=len(peers.tasks), state="")
@@ -162,10 +163,3 @@ def _labels(text: str, asked: dict[str, Any]) -> list[str]:
     from petl_bench.measure.count.table import methods_on
 
     return methods_on("all", asked)[0]
-
-
-def _numbers(text: str, *, at_least: int = 2) -> tuple[int, ...]:
-    parts = [part.strip() for part in text.split(",")]
-    if not all(part.isascii() and part.isdigit() and int(part) for part in parts) or len(set(parts)) < at_least:
-        raise UsageError(f"--tasks {text}: {at_least} or more numbers of tasks are expected.\nType: --tasks 1,2,4,8,16")
-    return tuple(sorted({int(part) for part in parts}))

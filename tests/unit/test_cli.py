@@ -8,12 +8,13 @@ import pytest
 import typer.main
 
 from petl_bench import __version__
-from petl_bench.cli.main import app, main
+from petl_bench.cli.main import GROUPS, app, main
 
 # A setting belongs into the config, where --set reaches it and the record keeps it. Do not add a flag for one.
 FLAGS = {
     "run": {
-        "--method", "--tasks", "--backbone", "--dataset", "--decoder", "--budget", "--seed", "--set", "--device",
+        "--method", "--tasks", "--backbone", "--dataset", "--decoder", "--budget", "--seed", "--seeds", "--set",
+        "--device",
         "--out", "--force", "--dry-run",
     },
     "report": {"--out", "--strict"},
@@ -41,6 +42,14 @@ def test_the_flags_are_frozen() -> None:
         for name, command in group.commands.items()  # pyright: ignore[reportAttributeAccessIssue]
     }
     assert seen == FLAGS
+
+
+def test_every_command_stands_in_one_group_of_the_help(capsys) -> None:
+    assert call("--help") == 0
+    said = capsys.readouterr().out
+    assert [title for title in ("Train:", "Measure:", "Inspect:", "Extend:") if title not in said] == []
+    assert "Other:" not in said
+    assert sorted(name for names in GROUPS.values() for name in names) == sorted(FLAGS)
 
 
 def call(*arguments: str) -> int:
@@ -77,6 +86,12 @@ def call(*arguments: str) -> int:
         (["params", "--method", "vmt", "--explain", "--by", "module"], ["--by and --explain", "one of them at a time"]),
         (["params", "--method", "vmt", "--flops", "--tasks", "5"], ["4 tasks at most", "scaling --metric macs"]),
         (["params", "--method", "vmt", "--flops", "--explain"], ["--explain and --flops", "one of them at a time"]),
+        (["run", "--method", "vmt", "--tasks", "1,2,4"], ["scaling --tasks 1,2,4"]),
+        (["run", "--method", "vmt", "--tasks", "semseg:21"], ["channels of its data set", "--tasks semseg"]),
+        (["params", "--method", "vmt", "--tasks", "1,2"], ["scaling --tasks 1,2"]),
+        (["scaling", "--tasks", "semseg,normals"], ["`run` and `params` take names"]),
+        (["run", "--method", "vmt", "--seeds", "4-0"], ["--seeds 4-0", "--seeds 0-4"]),
+        (["run", "--method", "vmt", "--seeds", "0-2", "--seed", "1"], ["both given"]),
         (["list", "method"], ["Did you mean 'methods'?"]),
         (["check", "vtm"], ["Did you mean 'vmt'?", "petl-bench list methods"]),
         (["new", "methods", "mine"], ["Did you mean 'method'?", "petl-bench new method mine"]),
@@ -120,6 +135,21 @@ def test_dry_run_prints_the_config_and_writes_nothing(tmp_path, capsys) -> None:
     assert config["method"]["rho"] == 8
     assert config["tasks"] == ["semseg", "human_parts", "saliency", "normals"]
     assert not out.exists()
+
+
+@pytest.mark.parametrize(("text", "seeds"), [("0-2", [0, 1, 2]), ("3,1", [3, 1]), ("0-1,1-2", [0, 1, 2])])
+def test_seeds_make_one_run_each(text: str, seeds: list[int], capsys) -> None:
+    assert call("run", "--method", "vmt", "--seeds", text, "--dry-run") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [int(line.strip(' ,"sed:')) for line in lines if '"seed"' in line] == seeds
+
+
+def test_seeds_take_the_place_of_those_of_an_experiment(capsys) -> None:
+    assert call("run", "main", "--seed", "0", "--dry-run") == 0
+    one = capsys.readouterr().out.count('"seed"')
+    assert call("run", "main", "--seeds", "7-8", "--dry-run") == 0
+    said = capsys.readouterr().out
+    assert said.count('"seed": 7') == said.count('"seed": 8') == one
 
 
 def test_params_in_three_formats(capsys) -> None:
