@@ -12,7 +12,7 @@ from petl_bench.engine.allocator import keep_freed_memory
 from petl_bench.engine.build import build_model
 from petl_bench.measure.cost.fit import interval_of_median
 from petl_bench.measure.cost.laps import Lap
-from petl_bench.measure.cost.latency import MeasurementError, interleave
+from petl_bench.measure.cost.latency import MeasurementError, Rounds, interleave
 from petl_bench.measure.cost.timing import plain_backbone
 from petl_bench.measure.count.meta import build_on_meta
 from petl_bench.model import MultiTaskModel
@@ -44,9 +44,17 @@ class Gate:
         Raises:
             MeasurementError: Nothing was measured.
         """
+        return self.ratio_of(self.rounds(things, rounds), over, under, limits)
+
+    def rounds(self, things: Mapping[str, Step], number: int) -> Rounds:
+        """Run the things in turn; half as often where the limits are the generous ones."""
         torch.set_num_threads(THREADS)
         keep_freed_memory()
-        ratios = interleave(things, min_rounds=rounds, min_seconds=0).ratios(over, under)
+        return interleave(things, min_rounds=number if self.is_strict else -(-number // 2), min_seconds=0)
+
+    def ratio_of(self, rounds: Rounds, over: str, under: str, limits: Limits) -> float:
+        """Return the median ratio of two things that were run, and fail when it is above the limit."""
+        ratios = rounds.ratios(over, under)
         low, high = interval_of_median(ratios)
         return self.hold(f"{over} / {under}", float(np.median(ratios)), limits, f"({low:.3f} to {high:.3f})")
 
