@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from petl_bench.measure.cost.fit import fit, verdict
-from petl_bench.measure.cost.label import contradiction
+from petl_bench.measure.cost.fit import fit, interval_of_median, verdict
+from petl_bench.measure.cost.label import contradiction, controls_missed, without_labels
+from petl_bench.records.scaling import ScalingRow
 
 TASKS = (1, 2, 4, 8, 16)
 
@@ -67,3 +68,46 @@ def test_a_tapped_method_that_is_linear_contradicts_itself() -> None:
     assert contradiction("forked", "linear") is None
     assert contradiction("forked", "constant") is not None
     assert contradiction("shared", "none") is None
+
+
+def row(method: str, slope: float, *, label: str, metric: str = "latency") -> ScalingRow:
+    fields = {"label": method, "phase": "infer", "part": "encoder", "execution": "shared", "tasks": TASKS, "unit": "ms"}
+    fields |= {"values": [1.0] * len(TASKS), "reference": 1.0, "intercept": 1.0, "slope": slope, "cost_ratio": 1.0}
+    fields |= {"relative_marginal_cost": slope, "interval": (slope, slope), "doubling_tasks": None, "verdict": label}
+    fields |= {"synthetic_tasks": [0] * len(TASKS), "contradiction": "declares shared"}
+    return ScalingRow.model_validate({"method": method, "metric": metric, **fields})
+
+
+def test_controls_that_missed_take_labels_and_contradictions_from_times_and_leave_counts() -> None:
+    controls = {"floor": "floor", "ceiling": "ceiling"}
+    good = [
+        row("floor", 0.0, label="constant"),
+        row("ceiling", 1.0, label="linear"),
+        row("mine", 0.2, label="sub-linear"),
+    ]
+    assert controls_missed(good, controls) == []
+    for wrong in (row("floor", 0.2, label="sub-linear"), row("ceiling", 0.4, label="sub-linear")):
+        rows = [wrong if one.method == wrong.method else one for one in good]
+        missed = controls_missed(rows, controls)
+        assert len(missed) == 1
+        assert wrong.method in missed[0]
+        trusted = without_labels(missed, [*rows, row("mine", 0.2, label="sub-linear", metric="macs")])
+        assert {(one.verdict, one.contradiction) for one in trusted if one.metric == "latency"} == {("none", None)}
+        assert [one.verdict for one in trusted if one.metric == "macs"] == ["sub-linear"]
+    assert without_labels([], good) == good
+
+
+def test_the_interval_of_a_median_holds_it() -> None:
+    low, high = interval_of_median(rounds(0.0)[:, 0])
+    assert low <= float(np.median(rounds(0.0)[:, 0])) <= high
+    assert high - low < 0.02
+
+
+def test_an_interval_resamples_rounds_within_their_process() -> None:
+    """Two processes that differ, and do not vary within: mixing them would give the slope a spread."""
+    one, other = np.asarray([[1.0 + t for t in TASKS]] * 5), np.asarray([[1.0 + 2 * t for t in TASKS]] * 5)
+    ratios = np.concatenate([one, other])
+    low, high = fit(TASKS, ratios, processes=(5, 5)).interval
+    assert low == high
+    low, high = fit(TASKS, ratios).interval
+    assert low < high

@@ -52,9 +52,16 @@ def test_the_first_expensive_calls_are_not_in_the_samples() -> None:
     assert first_sample_of_something_slow_at_first() < 40
 
 
-def test_a_harness_without_warm_up_would_be_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("petl_bench.measure.cost.latency.WARM_UP_CALLS", 0)
-    assert first_sample_of_something_slow_at_first() >= 50
+def test_a_thing_is_called_twice_before_it_is_timed_and_once_if_it_is_slow() -> None:
+    for milliseconds, untimed in ((2, 2), (1100, 1)):
+        calls: list[int] = []
+
+        def slow_when_new(lap: Lap, calls: list[int] = calls, milliseconds: int = milliseconds) -> None:
+            calls.append(1)
+            time.sleep((milliseconds if len(calls) == 1 else 2) / 1e3)
+
+        rounds = interleave({"one": slow_when_new}, min_rounds=3, min_seconds=0)
+        assert len(calls) == untimed + len(rounds.milliseconds["one"])
 
 
 def test_things_are_interleaved_in_an_order_that_rotates() -> None:

@@ -10,6 +10,7 @@ import torch
 from methods.vmt import VMT
 from petl_bench.cli.main import main
 from petl_bench.features import Features
+from petl_bench.measure.cost.agreement import DisagreementError
 from petl_bench.measure.cost.flops import forward_work
 from petl_bench.measure.cost.label import contradiction
 from petl_bench.measure.cost.record import scale
@@ -166,6 +167,28 @@ def test_a_vmt_that_runs_per_task_features_through_the_trunk_is_caught() -> None
 
     assert macs(3) == 3 * macs(1)
     assert contradiction("tapped", "linear") is not None
+
+
+def test_scaling_stops_at_a_vmt_that_runs_the_trunk_once_per_task(monkeypatch: pytest.MonkeyPatch) -> None:
+    once = VMT.forward
+
+    def once_per_task(self: VMT, image: torch.Tensor) -> Features:
+        return Features(per_task={task: once(self, image).per_task[task] for task in self.tasks})
+
+    monkeypatch.setattr(VMT, "forward", once_per_task)
+    with pytest.raises(DisagreementError, match="'vmt' disagree: encoder macs, T = 2"):
+        counted("vmt", tasks=(1, 2), phases=("infer",), parts=("encoder",))
+
+
+def test_the_record_and_its_page_show_every_way_of_counting(tmp_path: Path) -> None:
+    record = counted("decoders", tasks=(1, 5), phases=("infer",), parts=("encoder",))
+    assert {row.tasks for row in record.agreements} == {1}
+    write_scaling(record, tmp_path)
+    page = (tmp_path / PAGE).read_text(encoding="utf-8")
+    macs = next(row for row in record.agreements if row.quantity == "encoder_macs")
+    assert page.count(f"| {macs.counted:,} | {macs.fvcore:,} | {macs.closed_form:,} |") == 1
+    assert "above four tasks" in page
+    assert read_scaling(tmp_path / "scaling.json") == record
 
 
 @pytest.mark.parametrize("phase", ["infer", "train"])

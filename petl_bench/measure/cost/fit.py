@@ -1,15 +1,19 @@
-"""How a cost grows with the number of tasks: a robust line, its interval, and a label. numpy alone."""
+"""How a cost grows with the number of tasks: a robust line, its interval, and a label."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import bootstrap, theilslopes
 
 from petl_bench.records.scaling import Growth
 
-NEAR_CONSTANT = 0.03
-LINEAR = 0.50
+NEAR_CONSTANT = 0.03  # of the reference, the most that one more task may cost
+LINEAR = 0.50  # of the reference, the least that makes tasks additive
+FEW, MANY = 4, 8  # up to so many tasks, and from so many, the two slopes of a straight line are compared
+STRAIGHT_SHARE, STRAIGHT_GAP = 1 / 3, 0.01  # by how much they may differ: relative to the larger, or to the reference
 RESAMPLES = 1000
 LEVEL = 0.95
 
@@ -20,10 +24,10 @@ class Line:
 
     Attributes:
         intercept: Cost at T = 0.
-        slope: Relative marginal cost m of one more task.
+        slope: Relative marginal cost: of one more task, in units of the reference.
         interval: 95 % bootstrap interval of the slope over rounds.
-        early: Slope on T <= 4, or None with fewer than two of them.
-        late: Slope on T >= 8, or None with fewer than two of them.
+        early: Slope on up to ``FEW`` tasks, or None with fewer than two of them.
+        late: Slope on ``MANY`` tasks and more, or None with fewer than two of them.
     """
 
     intercept: float
@@ -43,7 +47,7 @@ class Line:
         if self.early is None or self.late is None:
             return True
         gap = abs(self.early - self.late)
-        return gap <= max(0.01, max(abs(self.early), abs(self.late)) / 3)
+        return gap <= max(STRAIGHT_GAP, STRAIGHT_SHARE * max(abs(self.early), abs(self.late)))
 
 
 def fit(tasks: Sequence[int], ratios: NDArray[np.float64], *, processes: Sequence[int] = (), seed: int = 0) -> Line:
@@ -59,24 +63,31 @@ def fit(tasks: Sequence[int], ratios: NDArray[np.float64], *, processes: Sequenc
     slope, intercept = _theil_sen(counts, np.median(ratios, axis=0))
     draw = np.random.default_rng(seed)
     own = np.split(np.arange(len(ratios)), np.cumsum(processes)[:-1])
-    rows = np.concatenate([draw.choice(rounds, size=(RESAMPLES, len(rounds))) for rounds in own], axis=1)
+    rows = np.concatenate(
+        [draw.choice(rounds, size=(RESAMPLES if len(ratios) > 1 else 1, len(rounds))) for rounds in own], axis=1
+    )
     slopes = [_theil_sen(counts, np.median(ratios[chosen], axis=0))[0] for chosen in rows]
     low, high = np.quantile(slopes, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Line(
         intercept=intercept,
         slope=slope,
         interval=(float(low), float(high)),
-        early=_slope_where(counts, ratios, counts <= 4),
-        late=_slope_where(counts, ratios, counts >= 8),
+        early=_slope_where(counts, ratios, counts <= FEW),
+        late=_slope_where(counts, ratios, counts >= MANY),
     )
 
 
 def interval_of_median(values: NDArray[np.float64], seed: int = 0) -> tuple[float, float]:
     """Return the 95 % bootstrap interval of a median."""
-    draw = np.random.default_rng(seed)
-    medians = np.median(draw.choice(values, size=(RESAMPLES, len(values))), axis=1)
-    low, high = np.quantile(medians, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return float(low), float(high)
+    drawn = bootstrap(
+        (values,),
+        np.median,
+        n_resamples=RESAMPLES,
+        confidence_level=LEVEL,
+        method="percentile",
+        rng=np.random.default_rng(seed),
+    ).confidence_interval
+    return float(drawn.low), float(drawn.high)
 
 
 def verdict(line: Line, *, exact_slope: float | None) -> Growth:
@@ -102,7 +113,6 @@ def _slope_where(counts: NDArray[np.float64], ratios: NDArray[np.float64], chose
     return _theil_sen(counts[chosen], np.median(ratios[:, chosen], axis=0))[0]
 
 
-def _theil_sen(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[float, float]:
-    first, second = np.triu_indices(len(x), 1)
-    slope = float(np.median((y[second] - y[first]) / (x[second] - x[first])))
-    return slope, float(np.median(y - slope * x))
+def _theil_sen(tasks: NDArray[np.float64], costs: NDArray[np.float64]) -> tuple[float, float]:
+    line: Any = theilslopes(costs, tasks, method="joint")  # the intercept is the median of y - slope x
+    return float(line.slope), float(line.intercept)

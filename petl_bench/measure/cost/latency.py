@@ -70,14 +70,16 @@ def interleave(
             samples[name].append(_sample(things[name], device))
         names = [*names[1:], names[0]]
         after_round()
-    whole = {name: tuple(sum(sample.values()) for sample in held) for name, held in samples.items()}
+    whole = {name: tuple(sum(sample.values()) for sample in rounds) for name, rounds in samples.items()}
     step = 1e3 * time.get_clock_info("perf_counter").resolution
-    for name, held in whole.items():
-        if min(held) < RESOLUTION_FACTOR * step:
-            raise MeasurementError(f"{name} took {min(held):.2e} ms: too short for the clock, so nothing was measured.")
+    for name, milliseconds in whole.items():
+        if min(milliseconds) < RESOLUTION_FACTOR * step:
+            raise MeasurementError(
+                f"{name} took {min(milliseconds):.2e} ms: too short for the clock, so nothing was measured."
+            )
     parts = {
-        name: {part: tuple(sample[part] for sample in held) for part in held[0] if part != REST}
-        for name, held in samples.items()
+        name: {part: tuple(sample[part] for sample in rounds) for part in rounds[0] if part != REST}
+        for name, rounds in samples.items()
     }
     return Rounds(whole, parts)
 

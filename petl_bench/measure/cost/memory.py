@@ -44,8 +44,8 @@ def saved_for_backward(module: nn.Module, forward: Callable[[], Any]) -> Saved:
         return tensor
 
     with _names_of_running(module, running), saved_tensors_hooks(pack, lambda tensor: tensor):
-        held = forward()
-    del held
+        outputs = forward()
+    del outputs
     return Saved(sum(sizes.values()), dict(sizes.most_common()))
 
 
@@ -56,10 +56,13 @@ def _identity(tensor: Tensor) -> int:
 
 @contextmanager
 def _names_of_running(module: nn.Module, running: list[str]) -> Generator[None]:
+    def leave(*_: Any) -> None:  # what a hook returns takes the place of the output
+        running.pop()
+
     handles: list[Any] = []
     for name, part in module.named_modules():
         handles.append(part.register_forward_pre_hook(lambda *_, name=name: running.append(name)))
-        handles.append(part.register_forward_hook(lambda *_: [running.pop(), None][1]))
+        handles.append(part.register_forward_hook(leave))
     try:
         yield
     finally:
@@ -69,7 +72,7 @@ def _names_of_running(module: nn.Module, running: list[str]) -> Generator[None]:
 
 @dataclass(frozen=True)
 class Peak:
-    """The allocator's peaks on an accelerator, in bytes: allocated beyond what was held before, reserved in all."""
+    """The allocator's peaks on an accelerator, in bytes: allocated beyond what was there before, reserved in all."""
 
     allocated_bytes: int
     reserved_bytes: int
@@ -81,7 +84,7 @@ def peak(call: Callable[[], Any], device: torch.device) -> Peak | None:
         return None
     torch.cuda.synchronize(device)
     torch.cuda.reset_peak_memory_stats(device)
-    held = torch.cuda.memory_allocated(device)
+    before = torch.cuda.memory_allocated(device)
     call()
     torch.cuda.synchronize(device)
-    return Peak(torch.cuda.max_memory_allocated(device) - held, torch.cuda.max_memory_reserved(device))
+    return Peak(torch.cuda.max_memory_allocated(device) - before, torch.cuda.max_memory_reserved(device))

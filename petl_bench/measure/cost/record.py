@@ -9,7 +9,7 @@ import torch
 from petl_bench.engine.environment import environment
 from petl_bench.measure.cost.agreement import agreements, require_agreement
 from petl_bench.measure.cost.flops import Work
-from petl_bench.measure.cost.label import contradiction, controls_missed, exact_fields, timed_fields
+from petl_bench.measure.cost.label import contradiction, controls_missed, exact_fields, timed_fields, without_labels
 from petl_bench.measure.cost.latency import noise
 from petl_bench.measure.cost.timing import REFERENCE, Timed, plain_step, prepare, time_method
 from petl_bench.measure.cost.work import Costs, count_backbone, count_method
@@ -95,9 +95,7 @@ def _record(
 ) -> ScalingRecord:
     """Return what was measured so far; without trusted controls no time has a label."""
     missed = controls_missed(rows, controls)
-    if missed:
-        unknown = {"verdict": "none", "contradiction": None}
-        rows = [row.model_copy(update=unknown) if row.metric == "latency" else row for row in rows]
+    rows = without_labels(missed, rows)
     return ScalingRecord(**facts, **by_label, agreements=tuple(agreed), rows=tuple(rows), missed=tuple(missed))
 
 

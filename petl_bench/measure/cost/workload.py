@@ -103,12 +103,12 @@ def training(model: MultiTaskModel, image: Tensor, mode: Mode = "eager", *, deco
             features = materialise(encoder(image))
         lap("encoder")
         if decode:
-            held = _leaves(features)
+            leaves = _leaves(features)
             with _precision(mode, image.device):
-                predictions = list(decoders(held, image.shape[-2:]).values())
+                predictions = list(decoders(leaves, image.shape[-2:]).values())
             torch.autograd.backward(predictions, list(map(torch.ones_like, predictions)))
-            gradients = [leaf.grad for leaf in levels(held)]
-            del predictions, held
+            gradients = [leaf.grad for leaf in levels(leaves)]
+            del predictions, leaves
         else:
             gradients = list(map(torch.ones_like, levels(features)))
         lap("decoders")

@@ -14,7 +14,7 @@ TRUNK = ".trunk."
 
 
 @dataclass
-class Line:
+class FoldedModules:
     """Modules that differ by their block in a stage or their task alone."""
 
     modules: set[str] = field(default_factory=set)
@@ -30,11 +30,11 @@ def module_rows(asked: MetaModel) -> list[dict[str, Any]]:
     """
     model = asked.model
     paths = {f"{block.path}.": block for block in model.method.backbone.blocks}
-    lines: dict[tuple[str, str], Line] = {}
+    lines: dict[tuple[str, str], FoldedModules] = {}
     for name, parameter, owner in _trained(model):
         module, _, last = name.rpartition(".")
         folded, number = _fold(module, paths, model.tasks)
-        line = lines.setdefault((folded, owner), Line())
+        line = lines.setdefault((folded, owner), FoldedModules())
         line.modules.add(module)
         line.blocks |= set() if number is None else {number}
         line.shapes[f"{last} [{', '.join(map(str, parameter.shape))}]"] = None
@@ -67,7 +67,7 @@ def module_rows(asked: MetaModel) -> list[dict[str, Any]]:
 def _trained(model: MultiTaskModel) -> Iterator[tuple[str, nn.Parameter, str]]:
     """Yield what is trained in the order of the modules, with its owner."""
     owned = model.method.owned()
-    per_task = [*owned.stacked.values(), *(p for held in owned.private.values() for p in held.values())]
+    per_task = [*owned.stacked.values(), *(p for own in owned.private.values() for p in own.values())]
     owners = dict.fromkeys(map(id, owned.shared.values()), "shared")
     owners |= dict.fromkeys(map(id, owned.generator.values()), "generator")
     owners |= dict.fromkeys(map(id, per_task), "per task")

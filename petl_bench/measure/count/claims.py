@@ -21,7 +21,9 @@ from petl_bench.measure.count.meta import build_on_meta
 from petl_bench.records.run import Ledger
 from petl_bench.terminal import bar
 
-Counted = dict[str, tuple[Ledger, int]]  # ledger and number of tasks by settings, so that equal ones are built once
+LedgerBySettings = dict[
+    str, tuple[Ledger, int]
+]  # ledger and number of tasks by settings, so that equal ones are built once
 
 REPRODUCED = "reproduced"
 UNDER_CONVENTION = "reproduced under convention"
@@ -113,7 +115,7 @@ def judge_all(sources: Mapping[str, Source]) -> list[dict[str, Any]]:
     Raises:
         UsageError: The settings of a claim are not those of its method.
     """
-    known: Counted = {}
+    known: LedgerBySettings = {}
     rows: list[dict[str, Any]] = []
     claims = [(file, source, claim) for file, source in sources.items() for claim in source.claims]
     with bar(Console(stderr=True)) as progress:
@@ -128,7 +130,7 @@ def judge_all(sources: Mapping[str, Source]) -> list[dict[str, Any]]:
     return rows
 
 
-def _judge(source: Source, claim: Claim, known: Counted) -> dict[str, Any]:
+def _judge(source: Source, claim: Claim, known: LedgerBySettings) -> dict[str, Any]:
     published = Decimal(claim.published.lstrip("~"))
     places = -int(published.as_tuple().exponent)
     verdict, values, tried = NOT_REPRODUCED, list[Decimal](), list[dict[str, Any]]()
@@ -183,7 +185,7 @@ def _missing(settings: Mapping[str, Any]) -> str | None:
     return None
 
 
-def _value(convention: Convention, unit: str, settings: Mapping[str, Any], known: Counted) -> Decimal:
+def _value(convention: Convention, unit: str, settings: Mapping[str, Any], known: LedgerBySettings) -> Decimal:
     """Return our figure in the claim's unit."""
     key = canonical(settings)
     if key not in known:
