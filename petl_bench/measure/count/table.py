@@ -12,7 +12,6 @@ from petl_bench.errors import UsageError, unknown_name
 from petl_bench.ledger import count
 from petl_bench.measure.cost.agreement import MOST_TRACED_TASKS, agreements
 from petl_bench.measure.cost.agreement import module_rows as traced_rows
-from petl_bench.measure.cost.traced import fvcore_parameters
 from petl_bench.measure.count.breakdown import module_rows
 from petl_bench.measure.count.explain import EQUAL, UNEQUAL, formula_rows
 from petl_bench.measure.count.meta import build_on_meta
@@ -143,7 +142,7 @@ def parameter_row(settings: Mapping[str, Any], overrides: Sequence[str]) -> dict
     """
     asked = build_on_meta(settings)
     model, ledger = asked.model, count(asked.model)
-    tasks, (trained, everything) = len(model.tasks), fvcore_parameters(model)
+    tasks = len(model.tasks)
     return {
         "method": asked.config.method.name,
         "backbone": asked.config.backbone.name,
@@ -161,8 +160,6 @@ def parameter_row(settings: Mapping[str, Any], overrides: Sequence[str]) -> dict
         "decoder_parameters": ledger.decoder,
         "trainable_parameters": ledger.trainable,
         "frozen_parameters": ledger.frozen,
-        "fvcore_trainable_parameters": trained,
-        "fvcore_all_parameters": everything,
         "stored_bytes": ledger.stored_bytes,
         "backbone_parameters": ledger.backbone,
         "percent_of_one_backbone": round(100 * ledger.method / ledger.backbone, 3),
