@@ -47,11 +47,29 @@ class DatasetConfig(Section):
     flip: bool = True
 
 
+Channels = tuple[float, float, float]
+
+
+class Normalisation(Section):
+    """Mean and standard deviation of red, green and blue in 0..1, by which images are normalised."""
+
+    mean: Channels
+    std: Channels
+
+
 class BackboneConfig(Section):
-    """A timm name or ``embedded``; weights ``pretrained``, ``random`` or ``file:PATH.safetensors``."""
+    """Which network, with which initial weights.
+
+    Attributes:
+        name: ``embedded``, a name or tag (``name.tag``) of timm, or ``hf-hub:owner/model``.
+        weights: ``pretrained``, ``random`` or ``file:PATH.safetensors``.
+        normalisation: By what images are normalised: a name of ``petl_bench.backbones.normalise``, or numbers. None:
+            what the name's tag says.
+    """
 
     name: str
     weights: str
+    normalisation: Literal["imagenet", "half", "clip"] | Normalisation | None = None
 
 
 class LearningRates(Section):

@@ -1,6 +1,6 @@
-"""Build a backbone by name and load its weights: random, pretrained, or from a safetensors file."""
+"""Build a backbone by name with random, pretrained or a file's weights, or from a network that is there already."""
 
-import hashlib
+import copy
 import pickle
 from functools import cache, partial
 from pathlib import Path
@@ -8,35 +8,46 @@ from typing import Any
 
 import timm
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
+from timm.models.swin_transformer import SwinTransformer
+from timm.models.vision_transformer import VisionTransformer
+from torch import nn
 
 from petl_bench import draws
 from petl_bench.backbones.base import Backbone
-from petl_bench.backbones.embedded import MEAN, STD, WEIGHTS, embedded_trunk
-from petl_bench.backbones.names import EMBEDDED, BackboneName, find_backbone
+from petl_bench.backbones.embedded import WEIGHTS, embedded_trunk
+from petl_bench.backbones.names import EMBEDDED, HUB, BackboneName, find_backbone, hub_config
+from petl_bench.backbones.normalise import normalisation_of, require_tag, tag_of
 from petl_bench.backbones.swin import SwinBackbone
 from petl_bench.backbones.vit import VitBackbone
+from petl_bench.backbones.weights_file import content_hash, load_into
+from petl_bench.config import Normalisation
 from petl_bench.errors import UsageError
 
 FAMILIES: dict[str, type[SwinBackbone] | type[VitBackbone]] = {"swin": SwinBackbone, "vit": VitBackbone}
+FAMILY_OF: dict[type[nn.Module], str] = {SwinTransformer: "swin", VisionTransformer: "vit"}
+"""By timm's class of a network, its family; a subclass may walk its blocks in another way, so it is none."""
 
 
-def build_backbone(name: str, *, weights: str, image_size: int, seed: int) -> Backbone:
+def build_backbone(
+    name: str, *, weights: str, image_size: int, seed: int, normalisation: str | Normalisation | None = None
+) -> Backbone:
     """Build a frozen backbone for square images.
 
     Args:
-        name: ``embedded`` or a timm name of the Swin or plain ViT family.
+        name: ``embedded``, a name or tag of timm, or ``hf-hub:owner/model``.
         weights: ``random`` (drawn from ``seed``), ``pretrained`` (timm's own, or the shipped ones of ``embedded``), or
             ``file:PATH.safetensors``.
         image_size: Height and width in pixels.
         seed: Seed of random weights.
+        normalisation: By what images are normalised; None: what the tag says.
 
     Raises:
-        UsageError: Unknown name, an image size that does not fit, or weights that cannot be had.
+        UsageError: Unknown name, an image size that does not fit, weights that cannot be had, or a normalisation that
+            cannot be known.
     """
     known = find_backbone(name)
     _check_weights(weights)
+    require_tag(name)
     try:
         with draws.seeded(seed, "backbone"):
             trunk = _trunk(name, image_size, download=weights == "pretrained" and name != EMBEDDED)
@@ -48,12 +59,34 @@ def build_backbone(name: str, *, weights: str, image_size: int, seed: int) -> Ba
             f"Its native size is {known.image_size}. Type: --set dataset.image_size={known.image_size}"
         ) from None
     _check_image_size(trunk, known, image_size)
-    mean, std = (MEAN, STD) if name == EMBEDDED else (trunk.pretrained_cfg["mean"], trunk.pretrained_cfg["std"])
-    backbone = FAMILIES[known.family](trunk, mean, std)
+    by = normalisation_of(name, weights, getattr(trunk, "pretrained_cfg", None), normalisation)
+    backbone = FAMILIES[known.family](trunk, by.mean, by.std)
     path = _weights_path(name, weights)
     if path is not None and not torch.empty(0).is_meta:
-        _load(backbone, path)
+        load_into(backbone.trunk, path)
     return backbone
+
+
+def wrap_backbone(trunk: nn.Module, normalisation: str | Normalisation | None = None) -> Backbone:
+    """Build a frozen backbone from a copy of a timm network, which itself stays as it is.
+
+    Args:
+        trunk: The network with its weights.
+        normalisation: By what images are normalised; None: what the network's ``pretrained_cfg`` says.
+
+    Raises:
+        UsageError: It is of no known family, or does not say its normalisation.
+    """
+    family = FAMILY_OF.get(type(trunk))
+    if family is None:
+        known = ", ".join(sorted(cls.__name__ for cls in FAMILY_OF))
+        raise UsageError(
+            f"A {type(trunk).__module__}.{type(trunk).__qualname__} is no backbone: a network of timm's is expected, "
+            f"one of {known}, as timm.create_model(...) returns it.\nType: petl-bench list backbones"
+        )
+    name = type(trunk).__name__
+    by = normalisation_of(name, "", getattr(trunk, "pretrained_cfg", None), normalisation)
+    return FAMILIES[family](copy.deepcopy(trunk), by.mean, by.std)
 
 
 def _trunk(name: str, image_size: int, *, download: bool) -> Any:
@@ -109,23 +142,6 @@ def _weights_path(name: str, weights: str) -> Path | None:
     return WEIGHTS if name == EMBEDDED and weights == "pretrained" else None
 
 
-def _load(backbone: Backbone, path: Path) -> None:
-    try:
-        state = load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise UsageError(
-            f"The weights file {str(path)!r} cannot be read: {error}.\nA safetensors file is expected."
-        ) from None
-    own = backbone.trunk.state_dict()
-    wrong = [key for key in own if key not in state or state[key].shape != own[key].shape]
-    if wrong:
-        raise UsageError(
-            f"The weights file {str(path)!r} does not fit this backbone: {len(wrong)} of {len(own)} tensors are "
-            f"missing or of another shape, first {wrong[0]!r}."
-        )
-    backbone.trunk.load_state_dict({key: state[key].to(own[key].dtype) for key in own})
-
-
 def weights_hash(name: str, weights: str) -> str:
     """Return what identifies the initial weights: the hash of the file, or the source of weights that have none here.
 
@@ -134,10 +150,11 @@ def weights_hash(name: str, weights: str) -> str:
     """
     _check_weights(weights)
     path = _weights_path(name, weights)
-    if path is None:
-        tag = timm.get_pretrained_cfg(name) if weights == "pretrained" else None
-        return weights if tag is None else f"timm:{name}:{tag.tag}"
-    try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError as error:
-        raise UsageError(f"The weights file {str(path)!r} cannot be read: {error.strerror}.") from None
+    if path is not None:
+        return content_hash(path)
+    if weights != "pretrained":
+        return weights
+    if name.startswith(HUB):
+        return f"{name.partition('@')[0]}@{hub_config(name).parent.name}"  # a folder named by the commit
+    tag = tag_of(name)
+    return weights if tag is None else f"timm:{name.partition('.')[0]}:{tag}"

@@ -33,6 +33,7 @@ def build_model(config: RunConfig, channels: Mapping[str, int]) -> MultiTaskMode
         weights=config.backbone.weights,
         image_size=config.dataset.image_size,
         seed=config.seed,
+        normalisation=config.backbone.normalisation,
     )
     method = load("methods", config.method.name)(backbone, tuple(channels), config.method, config.seed)
     head = load("decoders", config.decoder.name)

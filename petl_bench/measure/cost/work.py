@@ -83,4 +83,7 @@ def work_by_part(step: Step) -> dict[Part, Work]:
 def plain_backbone(config: RunConfig) -> Backbone:
     """Return the plain backbone of a run."""
     size = config.dataset.image_size
-    return build_backbone(config.backbone.name, weights=config.backbone.weights, image_size=size, seed=config.seed)
+    chosen = config.backbone
+    return build_backbone(
+        chosen.name, weights=chosen.weights, image_size=size, seed=config.seed, normalisation=chosen.normalisation
+    )
