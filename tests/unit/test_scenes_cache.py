@@ -10,10 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from petl_bench.data.scenes import cache
-from petl_bench.data.scenes.cache import PIXEL_SOURCES, cached_split, content_key
-from petl_bench.data.scenes.labels import LABELS
-from petl_bench.data.scenes.render import render
+from petl_bench.data.scenes import CONTENT_HASH, LABELS, cache, cached_split, render
+from petl_bench.data.scenes.worker import RenderingError, fill_with
 
 
 def fail(*args: object) -> None:
@@ -21,7 +19,7 @@ def fail(*args: object) -> None:
 
 
 def names_in(base: Path) -> set[str]:
-    return {entry.name for entry in (base / "scenes" / content_key()).iterdir() if entry.suffix != ".lock"}
+    return {entry.name for entry in (base / CONTENT_HASH).iterdir() if entry.suffix != ".lock"}
 
 
 def test_arrays_hold_the_pictures_and_are_read_only(tmp_path):
@@ -50,11 +48,11 @@ def test_the_second_call_renders_nothing(tmp_path, monkeypatch):
 
 def test_a_larger_split_reuses_the_smaller_one(tmp_path, monkeypatch):
     cached_split("target", "val", 2, 16, cache_dir=tmp_path, progress=False)
-    starts = []
-    fill = cache.fill
-    monkeypatch.setattr(cache, "fill", lambda *args: (starts.append(args[3]), fill(*args)))
+    rendered = []
+    fill_here = cache.fill_here
+    monkeypatch.setattr(cache, "fill_here", lambda *args: (rendered.extend(args[3]), fill_here(*args)))
     arrays = cached_split("target", "val", 4, 16, cache_dir=tmp_path, progress=False)
-    assert starts == [2]
+    assert rendered == [2, 3]
     for index in (0, 3):
         assert np.array_equal(arrays["image"][index], render("target", "val", index, 16).image)
 
@@ -118,7 +116,7 @@ def test_an_interrupt_leaves_nothing_behind(tmp_path):
 
 def test_a_failure_leaves_nothing_behind_and_the_next_call_works(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(cache, "fill", fail)
+        patch.setattr(cache, "fill_here", fail)
         with pytest.raises(AssertionError, match="rendered again"):
             cached_split("target", "val", 2, 16, cache_dir=tmp_path, progress=False)
     assert names_in(tmp_path) == set()
@@ -126,7 +124,7 @@ def test_a_failure_leaves_nothing_behind_and_the_next_call_works(tmp_path, monke
 
 
 def test_a_half_written_folder_of_a_killed_process_is_swept_away(tmp_path):
-    home = tmp_path / "scenes" / content_key()
+    home = tmp_path / CONTENT_HASH
     left_over = home / "target-val-16px-9.tmp-killed"
     left_over.mkdir(parents=True)
     (left_over / "image.npy").write_bytes(b"half")
@@ -135,8 +133,76 @@ def test_a_half_written_folder_of_a_killed_process_is_swept_away(tmp_path):
 
 
 def test_a_failing_worker_says_why(tmp_path):
-    with pytest.raises(RuntimeError, match=r"image\.npy"):
-        cache.run_workers(tmp_path, "target", "val", 0, 4, 16, 2, lambda done: None)
+    with pytest.raises(RenderingError, match=r"image\.npy"):
+        fill_with(2, tmp_path, "target", "val", range(40), 16, lambda done: None)
+
+
+def test_a_worker_that_is_killed_is_an_error_and_leaves_nothing_behind(tmp_path):
+    code = (
+        "import sys; from pathlib import Path; from petl_bench.data.scenes import cached_split\n"
+        "cached_split('target', 'train', 4000, 64, cache_dir=Path(sys.argv[1]), workers=2, progress=False)"
+    )
+    run = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not (workers := workers_of(run.pid)) or not list(tmp_path.glob("scenes/*/*.tmp-*/edges.npy")):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    os.kill(workers[0], signal.SIGKILL)
+    errors = run.communicate()[1]
+    assert run.returncode == 1
+    assert "RenderingError: a process that renders scenes was ended from outside" in errors
+    assert names_in(tmp_path) == set()
+
+
+def workers_of(parent: int) -> list[int]:
+    """The processes of loky below a process."""
+    children = Path(f"/proc/{parent}/task/{parent}/children")
+    numbers = [int(number) for number in children.read_text().split()]
+    return [number for number in numbers if b"LokyProcess" in Path(f"/proc/{number}/cmdline").read_bytes()]
+
+
+def truncate(folder: Path) -> None:
+    os.truncate(folder / "edges.npy", 200)
+
+
+def empty(folder: Path) -> None:
+    (folder / "semseg.npy").write_bytes(b"")
+
+
+def remove(folder: Path) -> None:
+    (folder / "image.npy").unlink()
+
+
+def forget(folder: Path) -> None:
+    (folder / "manifest.json").unlink()
+
+
+def swap(folder: Path) -> None:
+    """Another array of as many bytes."""
+    old = np.load(folder / "edges.npy")
+    np.save(folder / "edges.npy", np.zeros((old.shape[0], old.shape[2] * 2, old.shape[1] // 2), old.dtype))
+
+
+@pytest.mark.parametrize("damage", [truncate, empty, remove, forget, swap], ids=lambda damage: damage.__name__)
+def test_a_damaged_folder_is_made_again(tmp_path, damage, capfd):
+    first = cached_split("target", "val", 2, 16, cache_dir=tmp_path, progress=False)
+    expected = {name: np.array(array) for name, array in first.items()}
+    del first
+    damage(tmp_path / CONTENT_HASH / "target-val-16px-2")
+    again = cached_split("target", "val", 2, 16, cache_dir=tmp_path)
+    assert "is damaged and made again" in capfd.readouterr().err.replace("\n", " ")
+    assert all(np.array_equal(again[name], expected[name]) for name in expected)
+    assert names_in(tmp_path) == {"target-val-16px-2"}
+
+
+def test_a_larger_split_does_not_take_over_a_changed_byte(tmp_path):
+    cached_split("target", "val", 2, 16, cache_dir=tmp_path, progress=False)
+    image = np.load(tmp_path / CONTENT_HASH / "target-val-16px-2" / "image.npy", mmap_mode="r+")
+    image[0, 0, 0, 0] ^= 1
+    image.flush()
+    arrays = cached_split("target", "val", 3, 16, cache_dir=tmp_path, progress=False)
+    assert np.array_equal(arrays["image"][0], render("target", "val", 0, 16).image)
+    assert names_in(tmp_path) == {"target-val-16px-3"}
 
 
 def test_a_cache_that_cannot_be_written_says_what_to_set(tmp_path):
@@ -144,22 +210,6 @@ def test_a_cache_that_cannot_be_written_says_what_to_set(tmp_path):
     blocked.write_text("not a folder")
     with pytest.raises(OSError, match="set PETL_BENCH_CACHE"):
         cached_split("target", "val", 1, 16, cache_dir=blocked, progress=False)
-
-
-def test_the_key_depends_on_the_version(monkeypatch):
-    key = content_key()
-    assert len(key) == 64
-    assert content_key() == key
-    monkeypatch.setattr(cache, "SCENES_VERSION", 999)
-    assert content_key() != key
-
-
-def test_the_key_covers_every_module_that_render_imports():
-    code = "import sys, petl_bench.data.scenes.render; print(*sys.modules)"
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    prefix = "petl_bench.data.scenes."
-    imported = {name.removeprefix(prefix) for name in run.stdout.split() if name.startswith(prefix)}
-    assert imported == set(PIXEL_SOURCES)
 
 
 def test_bad_arguments_are_refused(tmp_path):

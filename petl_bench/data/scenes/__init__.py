@@ -1,12 +1,25 @@
 """scenes: procedural indoor rooms with exact dense labels, in two domains.
 
 Every picture is a function of ``(SCENES_VERSION, domain, split, index, size)`` alone. The domain ``source`` serves to
-pre-train a backbone (labels: depth, edges); the domain ``target`` is what methods are transferred to. Start at
-``petl_bench.data.scenes.render.render``; arrays of a whole split come from ``petl_bench.data.scenes.cache``.
+pre-train a backbone (labels: depth, edges); the domain ``target`` is what methods are transferred to. What stands here
+is all that other rooms may import: ``render`` makes one picture, ``cached_split`` gives the arrays of a whole split.
 
 The pixel path uses numpy with ``+ - * /``, ``sqrt``, comparisons and integers only, so that pictures are bit for bit
 the same on every machine.
 """
 
-SCENES_VERSION = 1
-"""Raised whenever a change moves a pixel or a label of a released picture."""
+from petl_bench.data.scenes.cache import cached_split
+from petl_bench.data.scenes.labels import LABELS, PART_NAMES, SEMSEG_CLASSES
+from petl_bench.data.scenes.render import Picture, render
+from petl_bench.data.scenes.version import CONTENT_HASH, SCENES_VERSION
+
+__all__ = [
+    "CONTENT_HASH",
+    "LABELS",
+    "PART_NAMES",
+    "SCENES_VERSION",
+    "SEMSEG_CLASSES",
+    "Picture",
+    "cached_split",
+    "render",
+]

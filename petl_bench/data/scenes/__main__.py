@@ -1,9 +1,12 @@
 """Print how many rooms a second one core renders, and write contact sheets: ``python -m petl_bench.data.scenes``."""
 
 import argparse
+import json
+import sys
 import time
 from pathlib import Path
 
+from petl_bench.data.scenes.digests import digests
 from petl_bench.data.scenes.render import DOMAINS, render
 from petl_bench.data.scenes.sheet import contact_sheet, write_png
 
@@ -29,7 +32,11 @@ def main() -> None:
     parser.add_argument("--sheet", type=Path, default=Path("scenes-sheets"), help="folder for the contact sheets")
     parser.add_argument("--rows", type=int, default=8, help="pictures a sheet (default: 8)")
     parser.add_argument("--first", type=int, default=0, help="index of a sheet's first picture (default: 0)")
+    parser.add_argument("--digests", action="store_true", help="print the digests of some pictures as JSON, no more")
     args = parser.parse_args()
+    if args.digests:
+        sys.stdout.write(json.dumps(digests(), indent=1) + "\n")
+        return
     args.sheet.mkdir(parents=True, exist_ok=True)
     for domain in DOMAINS:
         pictures = [render(domain, "train", args.first + i, args.size) for i in range(args.rows)]

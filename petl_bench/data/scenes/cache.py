@@ -1,66 +1,59 @@
 """Whole splits on disk: rendered once, read as memory-mapped arrays.
 
-The folder is ``scenes/<content key>/<domain>-<split>-<size>px-<count>`` below ``$PETL_BENCH_CACHE`` or the user's cache
-folder. A split that is there with another count is reused: the first pictures are the same ones.
+The folder is ``scenes/<version>/<domain>-<split>-<size>px-<count>`` below ``$PETL_BENCH_CACHE`` or the user's cache
+folder. A split that is there with another count is reused: the first pictures are the same ones. A damaged one is made
+again; ``manifest.open_whole`` says what is checked.
 """
 
-import hashlib
 import os
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
-import platformdirs
 from filelock import FileLock
-from numpy.typing import NDArray
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from petl_bench.data.scenes import SCENES_VERSION
 from petl_bench.data.scenes.labels import LABELS
+from petl_bench.data.scenes.manifest import Arrays, DamagedError, Shapes, open_whole, seal
 from petl_bench.data.scenes.render import check_key
-from petl_bench.data.scenes.worker import fill, run_workers
-
-PIXEL_SOURCES = (
-    "arithmetic",
-    "gbuffer",
-    "intersect",
-    "labels",
-    "layout",
-    "palettes",
-    "people",
-    "primitives",
-    "render",
-    "room",
-    "shade",
-    "source_objects",
-    "source_rooms",
-    "target_objects",
-    "target_rooms",
-    "textures",
-    "trace",
-    "views",
-)
-"""The modules that decide a pixel or a label."""
-
-Arrays = dict[str, NDArray[Any]]
+from petl_bench.data.scenes.version import CONTENT_HASH
+from petl_bench.data.scenes.worker import fill_here, fill_with
+from petl_bench.files import cache_folder
+from petl_bench.terminal import bar
 
 _PICTURES_PER_WORKER = 32
 
 
-def content_key() -> str:
-    """A sha256 over the version and the code that makes pictures and labels."""
-    digest = hashlib.sha256(f"scenes {SCENES_VERSION}\n".encode())
-    folder = Path(__file__).parent
-    for name in PIXEL_SOURCES:
-        digest.update(name.encode() + b"\0")
-        digest.update((folder / f"{name}.py").read_bytes().replace(b"\r\n", b"\n"))
-    return digest.hexdigest()
+class _Split(NamedTuple):
+    """A split at one size, and the folder of all its counts."""
+
+    home: Path
+    domain: str
+    split: str
+    size: int
+
+    @property
+    def stem(self) -> str:
+        return f"{self.domain}-{self.split}-{self.size}px"
+
+    def folder(self, count: int) -> Path:
+        return self.home / f"{self.stem}-{count}"
+
+    def shapes(self, count: int) -> Shapes:
+        arrays = {"image": ("uint8", (3,)), **LABELS[self.domain]}
+        return {name: (dtype, (count, self.size, self.size, *rest)) for name, (dtype, rest) in arrays.items()}
+
+    def counts(self) -> list[int]:
+        """How many pictures the folders of the split have, the largest first."""
+        pattern = re.compile(re.escape(self.stem) + r"-(\d+)")
+        entries = self.home.iterdir() if self.home.is_dir() else ()
+        matches = (pattern.fullmatch(entry.name) for entry in entries)
+        return sorted((int(match.group(1)) for match in matches if match), reverse=True)
 
 
 def cached_split(
@@ -90,32 +83,26 @@ def cached_split(
     Raises:
         ValueError: if an argument is not allowed.
         OSError: if the cache folder can't be written.
+        RenderingError: if a process that renders fails.
     """
     check_key(domain, split, 0, size)
     if count < 1:
         raise ValueError(f"count must be 1 or more, got {count}")
     if workers is not None and workers < 1:
         raise ValueError(f"workers must be 1 or more, got {workers}")
-    base = cache_dir or default_cache_dir()
-    home = base / "scenes" / content_key()
-    stem = f"{domain}-{split}-{size}px"
-    found = _largest(home, stem)
-    if found < count:
+    base = cache_dir or cache_folder()
+    key = _Split(base / CONTENT_HASH, domain, split, size)
+    arrays = _open(key, count)
+    if arrays is None:
         with _writable(base):
-            home.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(home / f"{stem}.lock").acquire()
+            key.home.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(key.home / f"{key.stem}.lock").acquire()
         with lock:
-            found = _largest(home, stem)
-            if found < count:
-                _render_into(home, stem, (domain, split, count, size), found, workers or os.cpu_count() or 1, progress)
-                found = count
-    return _open(home / f"{stem}-{found}", domain, count)
-
-
-def default_cache_dir() -> Path:
-    """The base of the cache: ``$PETL_BENCH_CACHE``, else the user's cache folder."""
-    chosen = os.environ.get("PETL_BENCH_CACHE")
-    return Path(chosen) if chosen else Path(platformdirs.user_cache_dir("petl-bench"))
+            arrays = _open(key, count)
+            if arrays is None:
+                _render_into(key, count, workers or os.cpu_count() or 1, Console(stderr=True, quiet=not progress))
+                arrays = open_whole(key.folder(count), key.shapes(count), digests=False)
+    return {name: array[:count] for name, array in arrays.items()}
 
 
 @contextmanager
@@ -129,67 +116,72 @@ def _writable(base: Path) -> Generator[None, None, None]:
         ) from error
 
 
-def _largest(home: Path, stem: str) -> int:
-    """The largest number of pictures of a split that is complete in the cache; 0 if none is."""
-    if not home.is_dir():
-        return 0
-    pattern = re.compile(re.escape(stem) + r"-(\d+)")
-    matches = (pattern.fullmatch(entry.name) for entry in home.iterdir())
-    return max((int(match.group(1)) for match in matches if match), default=0)
+def _open(key: _Split, count: int) -> Arrays | None:
+    """The arrays of the largest whole folder that has enough pictures, if there is one."""
+    for known in key.counts():
+        if known >= count:
+            try:
+                return open_whole(key.folder(known), key.shapes(known), digests=False)
+            except DamagedError:
+                continue
+    return None
 
 
-def _open(folder: Path, domain: str, count: int) -> Arrays:
-    return {name: np.load(folder / f"{name}.npy", mmap_mode="r")[:count] for name in ("image", *LABELS[domain])}
-
-
-def _render_into(
-    home: Path, stem: str, key: tuple[str, str, int, int], known: int, workers: int, progress: bool
-) -> None:
+def _render_into(key: _Split, count: int, workers: int, console: Console) -> None:
     """Make the folder of a split: in a temporary folder first, so that it is never seen half-written.
 
     The caller holds the split's lock, so a temporary folder that is there was left by a process that was killed.
     """
-    domain, split, count, size = key
-    with _writable(home):
-        for left_over in home.glob(f"{stem}-*.tmp-*"):
+    with _writable(key.home):
+        for left_over in key.home.glob(f"{key.stem}-*.tmp-*"):
             shutil.rmtree(left_over)
-        temporary = Path(tempfile.mkdtemp(prefix=f"{stem}-{count}.tmp-", dir=home))
+        reused = _sound(key, count, console)
+        temporary = Path(tempfile.mkdtemp(prefix=f"{key.stem}-{count}.tmp-", dir=key.home))
     try:
-        with _writable(home):
-            _allocate(temporary, domain, count, size)
-            if known:
-                _copy(home / f"{stem}-{known}", temporary, domain, known)
-        with _bar(f"rendering {count - known} {domain} {split} scenes, {size} px", count - known, progress) as advance:
-            workers = min(workers, -(-(count - known) // _PICTURES_PER_WORKER))
-            if workers == 1:
-                fill(temporary, domain, split, known, count, size, advance)
-            else:
-                run_workers(temporary, domain, split, known, count, size, workers, advance)
-        with _writable(home):
-            temporary.rename(home / f"{stem}-{count}")
+        known = len(reused["image"]) if reused else 0
+        with _writable(key.home):
+            for name, array in _allocate(temporary, key.shapes(count)):
+                if reused:
+                    array[:known] = reused[name]
+                array.flush()
+        missing = range(known, count)
+        text = f"rendering {len(missing)} {key.domain} {key.split} scenes, {key.size} px"
+        with _bar(text, len(missing), console) as advance:
+            processes = min(workers, -(-len(missing) // _PICTURES_PER_WORKER))
+            rest = (temporary, key.domain, key.split, missing, key.size, advance)
+            fill_here(*rest) if processes == 1 else fill_with(processes, *rest)
+        with _writable(key.home):
+            seal(temporary, key.shapes(count))
+            temporary.rename(key.folder(count))
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
 
 
-def _allocate(folder: Path, domain: str, count: int, size: int) -> None:
+def _sound(key: _Split, count: int, console: Console) -> Arrays | None:
+    """The arrays of the largest smaller folder with every byte as written; damaged ones are named and removed."""
+    for known in key.counts():
+        try:
+            arrays = open_whole(key.folder(known), key.shapes(known), digests=known < count)
+        except DamagedError as error:
+            console.print(f"{key.folder(known)} is damaged and made again: {error}", markup=False, highlight=False)
+            shutil.rmtree(key.folder(known))
+            continue
+        if known < count:
+            return arrays
+    return None
+
+
+def _allocate(folder: Path, shapes: Shapes) -> Iterator[tuple[str, "np.memmap"]]:
     """Create the arrays of a split, empty."""
-    for name, (dtype, trailing) in {"image": ("uint8", (3,)), **LABELS[domain]}.items():
-        shape = (count, size, size, *trailing)
-        array = np.lib.format.open_memmap(folder / f"{name}.npy", mode="w+", dtype=np.dtype(dtype), shape=shape)
-        array.flush()
-
-
-def _copy(old: Path, new: Path, domain: str, count: int) -> None:
-    """Take the pictures that are already there."""
-    for name in ("image", *LABELS[domain]):
-        np.load(new / f"{name}.npy", mmap_mode="r+")[:count] = np.load(old / f"{name}.npy", mmap_mode="r")
+    for name, (dtype, shape) in shapes.items():
+        path = folder / f"{name}.npy"
+        yield name, np.lib.format.open_memmap(path, mode="w+", dtype=np.dtype(dtype), shape=shape)
 
 
 @contextmanager
-def _bar(text: str, total: int, visible: bool) -> Generator[Callable[[int], None], None, None]:
-    """A progress bar on standard error; yields a function that moves it on."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), disable=not visible, transient=True) as bar:
-        task = bar.add_task(text, total=total)
-        yield lambda done: bar.advance(task, done)
+def _bar(text: str, total: int, console: Console) -> Generator[Callable[[int], None], None, None]:
+    """A progress bar; yields a function that moves it on."""
+    with bar(console) as progress:
+        task = progress.add_task(text, total=total, state="")
+        yield lambda done: progress.advance(task, done)

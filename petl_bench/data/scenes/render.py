@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from petl_bench.data.scenes import SCENES_VERSION
 from petl_bench.data.scenes.arithmetic import Floats, Stream
 from petl_bench.data.scenes.gbuffer import GBuffer
 from petl_bench.data.scenes.labels import make_labels
@@ -16,6 +15,7 @@ from petl_bench.data.scenes.shade import albedo_of, expose, shading_of
 from petl_bench.data.scenes.source_rooms import source_room
 from petl_bench.data.scenes.target_rooms import target_room
 from petl_bench.data.scenes.trace import Hits, nearest
+from petl_bench.data.scenes.version import SCENES_VERSION
 from petl_bench.data.scenes.views import camera_view
 
 DOMAINS: dict[str, Callable[[Stream], Room]] = {"source": source_room, "target": target_room}
