@@ -7,34 +7,53 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from petl_bench.api import create_model as create_model
     from petl_bench.backbones.base import Backbone as Backbone
     from petl_bench.config import MethodConfig as MethodConfig
     from petl_bench.config import RunConfig as RunConfig
     from petl_bench.engine.build import build as build
     from petl_bench.engine.run import run as run
+    from petl_bench.engine.saved import load as load
+    from petl_bench.engine.saved import save as save
+    from petl_bench.errors import UsageError as UsageError
     from petl_bench.features import Features as Features
-    from petl_bench.method import METHODS as METHODS
+    from petl_bench.ledger import count as count
     from petl_bench.method import Method as Method
     from petl_bench.model import MultiTaskModel as MultiTaskModel
+    from petl_bench.plugins import DATASETS as DATASETS
+    from petl_bench.plugins import DECODERS as DECODERS
+    from petl_bench.plugins import METHODS as METHODS
+    from petl_bench.plugins import TASKS as TASKS
     from petl_bench.records.run import RunRecord as RunRecord
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "Backbone": "petl_bench.backbones.base",
+    "DATASETS": "petl_bench.plugins",
+    "DECODERS": "petl_bench.plugins",
     "Features": "petl_bench.features",
-    "METHODS": "petl_bench.method",
+    "METHODS": "petl_bench.plugins",
     "Method": "petl_bench.method",
     "MethodConfig": "petl_bench.config",
     "MultiTaskModel": "petl_bench.model",
     "RunConfig": "petl_bench.config",
     "RunRecord": "petl_bench.records.run",
+    "TASKS": "petl_bench.plugins",
+    "UsageError": "petl_bench.errors",
     "build": "petl_bench.engine.build",
+    "count": "petl_bench.ledger",
+    "create_model": "petl_bench.api",
+    "load": "petl_bench.engine.saved",
     "run": "petl_bench.engine.run",
+    "save": "petl_bench.engine.saved",
 }
 
 __all__ = [
+    "DATASETS",
+    "DECODERS",
     "METHODS",
+    "TASKS",
     "Backbone",
     "Features",
     "Method",
@@ -42,9 +61,14 @@ __all__ = [
     "MultiTaskModel",
     "RunConfig",
     "RunRecord",
+    "UsageError",
     "__version__",
     "build",
+    "count",
+    "create_model",
+    "load",
     "run",
+    "save",
 ]
 
 

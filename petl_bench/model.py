@@ -1,30 +1,60 @@
 """The model of every run: one method and one decoder per task."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from petl_bench.config import BackboneConfig, DecoderConfig, MethodConfig
 from petl_bench.decoders.base import Decoder, DecodersTogether
 from petl_bench.features import Features
 from petl_bench.method import Method
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What makes a model again on the same backbone.
+
+    Attributes:
+        channels: Output channels by task.
+        seed: Of everything that the method and the decoders draw, and of random weights of the backbone.
+        backbone: What the backbone was built from by name; None for a network that was there already.
+        image_size: Height and width in pixels that it was built for; likewise.
+    """
+
+    method: MethodConfig
+    decoder: DecoderConfig
+    channels: Mapping[str, int]
+    seed: int
+    backbone: BackboneConfig | None = None
+    image_size: int | None = None
 
 
 class MultiTaskModel(nn.Module):
     """Maps images [B, 3, H, W] in 0..1 to raw predictions [B, channels, H, W] by task."""
 
     def __init__(
-        self, method: Method, decoders: Mapping[str, nn.Module], together: DecodersTogether | None = None
+        self,
+        method: Method,
+        decoders: Mapping[str, nn.Module],
+        together: DecodersTogether | None = None,
+        recipe: Recipe | None = None,
     ) -> None:
         super().__init__()
         self.method = method
         self.decoders = nn.ModuleDict(decoders)
         self.together = together
+        self.recipe = recipe
 
     @property
     def tasks(self) -> tuple[str, ...]:
         """The tasks, in the order of the method."""
         return self.method.tasks
+
+    def trained_parameters(self) -> list[nn.Parameter]:
+        """Return what is trained, the decoders included: what an optimiser is given."""
+        return [parameter for parameter in self.parameters() if parameter.requires_grad]
 
     def forward(self, image: Tensor) -> dict[str, Tensor]:
         """Predict every task at the size of the image."""
@@ -45,7 +75,7 @@ class MultiTaskModel(nn.Module):
         made = {task: decoder for task, decoder in self.decoders.items() if isinstance(decoder, Decoder)}
         folded = {task: decoder.folded() for task, decoder in made.items()}
         together = next(iter(made.values())).together(list(folded.values()))
-        return MultiTaskModel(self.method, folded, together).eval()
+        return MultiTaskModel(self.method, folded, together, self.recipe).eval()
 
     def trained_state(self) -> dict[str, Tensor]:
         """Return what was trained, and the decoders' buffers, by name, on the CPU."""

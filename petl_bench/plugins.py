@@ -5,7 +5,8 @@ harness's own folders.
 """
 
 import ast
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module, metadata
@@ -69,13 +70,49 @@ def listings(kind: str) -> dict[str, Listing]:
 
 
 def load(kind: str, name: str) -> Any:
-    """Import the file that registers ``name`` and return its class.
+    """Return the class that is registered as ``name``, importing the file that registers it.
 
     Raises:
         UsageError: There is no such name.
     """
-    import_module(_require(kind, name).module)
+    if name not in _present(kind):
+        import_module(_require(kind, name).module)
     return getattr(import_module(CONTRACTS[kind]), kind.upper())[name]
+
+
+class Catalogue:
+    """Every class of a kind by name: listed without importing anything, loaded when it is looked up."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+
+    def __getitem__(self, name: str) -> Any:
+        return load(self.kind, name)
+
+    def __contains__(self, name: object) -> bool:
+        return name in _present(self.kind) or name in listings(self.kind)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(sorted({*listings(self.kind), *_present(self.kind)}))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def __repr__(self) -> str:
+        return f"<{self.kind}: {', '.join(self)}>"
+
+    def register(self, name: str) -> Callable[[type], type]:
+        """Register the decorated class under ``name``, for as long as the process lives if it is no plug-in's file."""
+        return getattr(import_module(CONTRACTS[self.kind]), self.kind.upper()).register(name)
+
+
+METHODS, TASKS, DATASETS, DECODERS = (Catalogue(kind) for kind in CONTRACTS)
+
+
+def _present(kind: str) -> Any:
+    """Return the registry of a kind, with what was registered so far; empty as long as its contract is not imported."""
+    module = sys.modules.get(CONTRACTS[kind])
+    return () if module is None else getattr(module, kind.upper())
 
 
 def _require(kind: str, name: str) -> Listing:
@@ -88,7 +125,8 @@ def _require(kind: str, name: str) -> Listing:
 def vocabulary(names: Mapping[str, str]) -> Vocabulary:
     """Return the Config classes and defaults of the chosen ``{"method": name, "backbone": name, ...}``."""
     for kind in ("method", "decoder", "dataset"):
-        _require(f"{kind}s", names[kind])
+        if names[kind] not in _present(f"{kind}s"):
+            _require(f"{kind}s", names[kind])
     backbone = find_backbone(names["backbone"])
     embedded = backbone.name == EMBEDDED
     dataset = load("datasets", names["dataset"])

@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 
 from petl_bench import draws
+from petl_bench.backbones.base import Backbone
 from petl_bench.backbones.build import build_backbone
-from petl_bench.config import RunConfig
+from petl_bench.config import BackboneConfig, RunConfig
 from petl_bench.decoders.base import Decoder
-from petl_bench.model import MultiTaskModel
+from petl_bench.model import MultiTaskModel, Recipe
 from petl_bench.plugins import load
 from petl_bench.tasks.base import TaskSpec
 
@@ -28,17 +29,28 @@ def build(config: RunConfig) -> MultiTaskModel:
 
 def build_model(config: RunConfig, channels: Mapping[str, int]) -> MultiTaskModel:
     """Build a model with the given tasks: output channels by name, in place of the config's own tasks."""
-    backbone = build_backbone(
-        config.backbone.name,
-        weights=config.backbone.weights,
-        image_size=config.dataset.image_size,
-        seed=config.seed,
-        normalisation=config.backbone.normalisation,
+    recipe = Recipe(config.method, config.decoder, channels, config.seed, config.backbone, config.dataset.image_size)
+    return assemble(named_backbone(config.backbone, config.dataset.image_size, config.seed), recipe)
+
+
+def named_backbone(config: BackboneConfig, image_size: int, seed: int) -> Backbone:
+    """Build a backbone by name.
+
+    Raises:
+        UsageError: It, its weights or the image size cannot be had.
+    """
+    return build_backbone(
+        config.name, weights=config.weights, image_size=image_size, seed=seed, normalisation=config.normalisation
     )
-    method = load("methods", config.method.name)(backbone, tuple(channels), config.method, config.seed)
-    head = load("decoders", config.decoder.name)
+
+
+def assemble(backbone: Backbone, recipe: Recipe) -> MultiTaskModel:
+    """Put method and decoders on a backbone, which becomes part of the model."""
+    tasks = tuple(recipe.channels)
+    method = load("methods", recipe.method.name)(backbone, tasks, recipe.method, recipe.seed)
+    head = load("decoders", recipe.decoder.name)
     decoders: dict[str, Decoder] = {}
-    for task, number in channels.items():
-        with draws.seeded(config.seed, "decoder", task):
-            decoders[task] = head(method.feature_info, number, config.decoder)
-    return MultiTaskModel(method, decoders)
+    for task, number in recipe.channels.items():
+        with draws.seeded(recipe.seed, "decoder", task):
+            decoders[task] = head(method.feature_info, number, recipe.decoder)
+    return MultiTaskModel(method, decoders, recipe=recipe)

@@ -5,6 +5,7 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -58,3 +59,13 @@ def test_the_method_of_the_readme_keeps_every_promise(tmp_path: Path) -> None:
         [sys.executable, "-c", check, str(tmp_path)], capture_output=True, text=True, cwd=ROOT, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_python_of_the_readme_runs_as_it_stands(tmp_path: Path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    exec(compile(block("python"), "README.md", "exec"), names)
+    shapes = {task: tuple(prediction.shape) for task, prediction in names["predictions"].items()}
+    assert shapes == {"semseg": (2, 21, 56, 56), "normals": (2, 3, 56, 56)}
+    assert "shared=" in capsys.readouterr().out
+    assert (tmp_path / "vmt.safetensors").is_file()

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 
 from petl_bench.backbones.base import Backbone
-from petl_bench.backbones.build import build_backbone
 from petl_bench.config import RunConfig
+from petl_bench.engine.build import named_backbone
 from petl_bench.ledger import count
 from petl_bench.measure.cost.flops import Work, tallied
 from petl_bench.measure.cost.laps import Laps
@@ -82,8 +82,4 @@ def work_by_part(step: Step) -> dict[Part, Work]:
 
 def plain_backbone(config: RunConfig) -> Backbone:
     """Return the plain backbone of a run."""
-    size = config.dataset.image_size
-    chosen = config.backbone
-    return build_backbone(
-        chosen.name, weights=chosen.weights, image_size=size, seed=config.seed, normalisation=chosen.normalisation
-    )
+    return named_backbone(config.backbone, config.dataset.image_size, config.seed)

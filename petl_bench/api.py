@@ -1,0 +1,100 @@
+"""The package from Python: a model for a training loop of your own, runs, and their tables.
+
+model = petl_bench.create_model("vmt", backbone="swin_tiny_patch4_window7_224", tasks={"semseg": 21, "normals": 3})
+predictions = model(images)
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from torch import nn
+
+from petl_bench import plugins
+from petl_bench.backbones.build import wrap_backbone
+from petl_bench.backbones.names import find_backbone
+from petl_bench.config import BackboneConfig, Normalisation, validate_section
+from petl_bench.engine.build import named_backbone
+from petl_bench.engine.saved import load, on_device_of, save
+from petl_bench.errors import UsageError
+from petl_bench.ledger import count
+from petl_bench.model import MultiTaskModel, Recipe
+from petl_bench.plan import DEFAULTS
+
+__all__ = ["count", "create_model", "load", "save"]
+
+
+def create_model(
+    method: str,
+    *,
+    backbone: nn.Module | str,
+    tasks: Mapping[str, int],
+    decoder: str | Mapping[str, Any] = "segformer",
+    weights: str | None = None,
+    image_size: int | None = None,
+    normalisation: str | Normalisation | Mapping[str, Any] | None = None,
+    seed: int = 0,
+    **settings: Any,
+) -> MultiTaskModel:
+    """Adapt a backbone to several dense tasks by a method, ready for a training loop of your own.
+
+    Args:
+        method: A name of ``petl_bench.METHODS``.
+        backbone: A network of timm's with weights of your own, which is copied and stays as it is; or a name.
+        tasks: Output channels by name of the task; the names are free.
+        decoder: A name of ``petl_bench.DECODERS``, or a mapping with ``name`` and settings.
+        weights: For a backbone by name: ``pretrained``, ``random`` or ``file:PATH.safetensors``. None: ``random`` for
+            timm's, ``pretrained`` for ``embedded``.
+        image_size: For a backbone by name: height and width in pixels. None: its native size.
+        normalisation: ``imagenet``, ``half``, ``clip`` or numbers. None: what the backbone's ``pretrained_cfg`` says.
+        seed: Of everything that is drawn.
+        **settings: Settings of the method, such as ``rho=4``.
+
+    Returns:
+        A model on the device of the backbone. It maps images [B, 3, H, W] in 0..1, not normalised, to raw predictions
+        [B, channels, H, W] by task; ``trained_parameters()`` is what an optimiser is given.
+
+    Raises:
+        UsageError: Something that was given cannot be; the message says what is allowed.
+    """
+    _check_tasks(tasks)
+    decoding = {"name": decoder} if isinstance(decoder, str) else dict(decoder)
+    defaults: Mapping[str, Any] = {}
+    if isinstance(backbone, str):
+        names = {"method": method, "backbone": backbone, "decoder": str(decoding.get("name"))}
+        defaults = plugins.vocabulary({**names, "dataset": DEFAULTS["dataset"]["name"]}).defaults
+    recipe = Recipe(
+        _config("methods", {**defaults.get("method", {}), **settings, "name": method}),
+        _config("decoders", {**defaults.get("decoder", {}), **decoding}),
+        dict(tasks),
+        seed,
+    )
+    chosen = BackboneConfig(name="", weights="", normalisation=_normalisation(normalisation))
+    if isinstance(backbone, nn.Module):
+        if weights is not None or image_size is not None:
+            raise UsageError("weights and image_size are for a backbone by name: the network that was given has both.")
+        return on_device_of(wrap_backbone(backbone, chosen.normalisation), recipe)
+    named = chosen.model_copy(update={"name": backbone, "weights": weights or defaults["backbone"]["weights"]})
+    size = image_size or find_backbone(backbone).image_size
+    return on_device_of(named_backbone(named, size, seed), replace(recipe, backbone=named, image_size=size))
+
+
+def _config(kind: str, settings: Mapping[str, Any]) -> Any:
+    """Validate the settings of a method or decoder, its name among them."""
+    return validate_section(plugins.load(kind, str(settings.get("name"))).Config, settings, kind[:-1])
+
+
+def _normalisation(given: str | Normalisation | Mapping[str, Any] | None) -> Any:
+    plain = given.model_dump() if isinstance(given, Normalisation) else given
+    section = {"name": "", "weights": "", "normalisation": plain}
+    return validate_section(BackboneConfig, section, "backbone").normalisation
+
+
+def _check_tasks(tasks: Any) -> None:
+    if not isinstance(tasks, Mapping) or not tasks:
+        raise UsageError(f"tasks = {tasks!r}: output channels by task are expected, such as {{'semseg': 21}}.")
+    for task, channels in tasks.items():
+        if not isinstance(task, str) or not task or "." in task or hasattr(nn.ModuleDict, task):
+            raise UsageError(f"tasks: {task!r} cannot name a task, since modules are named by it: a word is expected.")
+        if not isinstance(channels, int) or isinstance(channels, bool) or channels < 1:
+            raise UsageError(f"tasks[{task!r}] = {channels!r}: a number of output channels from 1 up is expected.")
