@@ -19,7 +19,7 @@ OTHER_SETTINGS: dict[str, list[dict[str, object]]] = {
     "hyperformer": [{"place": "mlp", "networks": "per-block"}],
     "lora": [{"scope": "shared"}, {"norm": "none"}],
     "low-rank-adapter": [{"scope": "shared"}],
-    "mtlora": [{"reduction": "lora"}, {"taps": "after-merge"}],
+    "mtlora": [{"reduction": "lora"}, {"taps": "after-merge"}, {"taps": "after-merge", "reduction": "lora"}],
     "phm": [{"scope": "shared", "rules": "per-layer"}],
     "relative-bias": [{"scope": "shared"}],
     "shared-adapter": [{"place": "both"}],

@@ -10,13 +10,13 @@ import pytest
 import torch
 from conftest import resolved
 from timm.models.swin_transformer import SwinTransformer
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from methods._prompts import PromptedBlock, Prompts
 from methods.vpt import VPT
 from petl_bench import draws
-from petl_bench.backbones.base import Backbone
+from petl_bench.backbones.base import Backbone, keys_and_values
 from petl_bench.backbones.build import build_backbone
 from petl_bench.backbones.swin import SwinBackbone
 from petl_bench.errors import UsageError
@@ -252,3 +252,11 @@ def test_an_attention_of_another_kind_is_refused() -> None:
     backbone = build_backbone("vit_dwee_patch16_reg1_gap_256", weights="random", image_size=64, seed=0)
     with pytest.raises(UsageError, match="DiffAttention"):
         vpt(backbone, "deep")(images(64, 64))
+
+
+def test_a_prompt_gets_the_keys_and_values_of_a_projection_that_is_wrapped_too() -> None:
+    plain = nn.Linear(6, 18)
+    tokens = torch.randn(2, 3, 6)
+    expected = (tokens @ plain.weight.T + plain.bias)[..., 6:]
+    for projection in (plain, nn.Sequential(plain, nn.Identity())):
+        torch.testing.assert_close(keys_and_values(projection, tokens), expected)

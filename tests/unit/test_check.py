@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from petl_bench.cli import scaffold
+from petl_bench.cli.check import Checked, _print_summary
 from petl_bench.cli.main import main
-from petl_bench.testing import CHECKS
+from petl_bench.testing import CHECKS, Verdict
 
 BROKEN = '''
 from petl_bench.features import Features
@@ -135,3 +136,12 @@ def test_a_class_of_the_working_folder_is_found_by_the_console(place: Path) -> N
     """As a new method is, without being registered in a package."""
     scaffold.new_method("side-branch", None)
     assert type_("check", "side_branch:SideBranch", "--backbone", "vit") == 0
+
+
+def test_the_summary_of_all_methods_counts_every_outcome(capsys: pytest.CaptureFixture[str]) -> None:
+    outcomes = ("ok", "ok", "ok", "FAIL", "not applicable", "not applicable")
+    _print_summary([Checked("mine", "swin", [Verdict(f"check_{n}", outcome) for n, outcome in enumerate(outcomes)])])
+    said = capsys.readouterr().out
+    (row,) = [line for line in said.splitlines() if "mine" in line and "swin" in line and "check_" not in line]
+    assert [cell.strip(" \u2502|") for cell in row.split() if cell.strip(" \u2502|")][2:5] == ["3", "1", "2"]
+    assert "check_3" in said

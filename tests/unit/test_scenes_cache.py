@@ -99,7 +99,8 @@ def test_rendering_with_workers_imports_no_main_module_and_no_torch(tmp_path):
 
 def test_an_interrupt_leaves_nothing_behind(tmp_path):
     code = (
-        "import sys; from pathlib import Path; from petl_bench.data.scenes.cache import cached_split\n"
+        "import signal, sys; from pathlib import Path; from petl_bench.data.scenes.cache import cached_split\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a shell's background jobs ignore it
         "cached_split('target', 'train', 4000, 64, cache_dir=Path(sys.argv[1]), workers=2, progress=False)"
     )
     run = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stderr=subprocess.PIPE)
