@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from petl_bench.api import create_model as create_model
+    from petl_bench.api import run as run
     from petl_bench.backbones.base import Backbone as Backbone
     from petl_bench.config import MethodConfig as MethodConfig
     from petl_bench.config import RunConfig as RunConfig
     from petl_bench.engine.build import build as build
-    from petl_bench.engine.run import run as run
     from petl_bench.engine.saved import load as load
     from petl_bench.engine.saved import save as save
     from petl_bench.errors import UsageError as UsageError
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from petl_bench.plugins import METHODS as METHODS
     from petl_bench.plugins import TASKS as TASKS
     from petl_bench.records.run import RunRecord as RunRecord
+    from petl_bench.report.frames import frames as report
 
 __version__ = "0.1.0"
 
@@ -45,7 +46,7 @@ _HOMES = {
     "count": "petl_bench.ledger",
     "create_model": "petl_bench.api",
     "load": "petl_bench.engine.saved",
-    "run": "petl_bench.engine.run",
+    "run": "petl_bench.api",
     "save": "petl_bench.engine.saved",
 }
 
@@ -67,12 +68,15 @@ __all__ = [
     "count",
     "create_model",
     "load",
+    "report",
     "run",
     "save",
 ]
 
 
 def __getattr__(name: str) -> Any:
+    if name == "report":
+        return import_module("petl_bench.report")  # a package that can be called
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)

@@ -4,24 +4,29 @@ model = petl_bench.create_model("vmt", backbone="swin_tiny_patch4_window7_224", 
 predictions = model(images)
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+from rich.console import Console
 from torch import nn
 
 from petl_bench import plugins
 from petl_bench.backbones.build import wrap_backbone
 from petl_bench.backbones.names import find_backbone
-from petl_bench.config import BackboneConfig, Normalisation, validate_section
+from petl_bench.config import BackboneConfig, Normalisation, merge, validate_section
 from petl_bench.engine.build import named_backbone
+from petl_bench.engine.run import run as execute
 from petl_bench.engine.saved import load, on_device_of, save
 from petl_bench.errors import UsageError
 from petl_bench.ledger import count
 from petl_bench.model import MultiTaskModel, Recipe
-from petl_bench.plan import DEFAULTS
+from petl_bench.plan import DEFAULTS, plan
+from petl_bench.records.run import RunRecord
+from petl_bench.records.store import Store
 
-__all__ = ["count", "create_model", "load", "save"]
+__all__ = ["count", "create_model", "load", "run", "save"]
 
 
 def create_model(
@@ -77,6 +82,47 @@ def create_model(
     named = chosen.model_copy(update={"name": backbone, "weights": weights or defaults["backbone"]["weights"]})
     size = image_size or find_backbone(backbone).image_size
     return on_device_of(named_backbone(named, size, seed), replace(recipe, backbone=named, image_size=size))
+
+
+def run(
+    method: str | Mapping[str, Any],
+    *,
+    tasks: int | str | Sequence[str] = 4,
+    budget: str = DEFAULTS["budget"],
+    seed: int = 0,
+    out: str | Path = "runs",
+    force: bool = False,
+    **sections: str | Mapping[str, Any],
+) -> RunRecord:
+    """Train and evaluate a method, or find the run finished in the store: what ``petl-bench run`` does.
+
+    Nothing is printed, but for the progress of rendering pictures that are not in the cache yet, on stderr.
+
+    Args:
+        method: A name, or a mapping with ``name`` and settings: ``{"name": "vmt", "rho": 8}``.
+        tasks: The first so many tasks of the data set, or their names.
+        budget: ``smoke``, ``quick`` or ``full``.
+        seed: Of everything that is drawn.
+        out: The store, a folder; the run gets a folder of its own in it.
+        force: Repeat a finished run.
+        **sections: ``backbone``, ``decoder``, ``dataset``, ``train`` and ``runtime``: a name, or a mapping of settings
+            as in ``--set``: ``backbone={"name": "embedded", "weights": "random"}``.
+
+    Returns:
+        The record, which is in the store as well.
+
+    Raises:
+        UsageError: Something that was given cannot be; the message says what is allowed.
+        RuntimeError: The run failed; its record is in the store.
+    """
+    named = {"method": method, **sections}
+    settings = {kind: {"name": given} if isinstance(given, str) else given for kind, given in named.items()}
+    chosen = tasks if isinstance(tasks, (int, str)) else list(tasks)
+    config = plan(merge(settings, {"tasks": chosen, "budget": budget, "seed": seed}), plugins.vocabulary)
+    outcome = execute(config, Store(Path(out).expanduser()), Console(quiet=True), force=force)
+    if outcome.record.status == "failed":
+        raise RuntimeError(f"The run failed; its record is in {str(outcome.folder)!r}.\n{outcome.record.error}")
+    return outcome.record
 
 
 def _config(kind: str, settings: Mapping[str, Any]) -> Any:

@@ -182,6 +182,27 @@ class Experiment(Section):
     report: Roles
 
 
+def experiments_folder() -> Path:
+    """Return the experiments shipped with the package: inside a wheel, beside the package in a checkout."""
+    package = Path(__file__).parent
+    inside = package / "experiments"
+    return inside if inside.is_dir() else package.parent / "experiments"
+
+
+def experiment_path(name: str) -> Path:
+    """Return the file of an experiment, shipped or given as a TOML file.
+
+    Raises:
+        UsageError: There is no experiment of that name.
+    """
+    if name.endswith(".toml"):
+        return Path(name)
+    known = {path.stem: path for path in experiments_folder().glob("*.toml")}
+    if name not in known:
+        raise unknown_name("experiment", name, known, command="petl-bench list experiments")
+    return known[name]
+
+
 def read_experiment(path: Path) -> Experiment:
     """Read an experiment file.
 

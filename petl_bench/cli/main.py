@@ -22,8 +22,6 @@ from petl_bench.cli.options import (
     MethodOption,
     SetOption,
     TasksOption,
-    experiment_path,
-    experiments_folder,
     print_as,
     settings_of,
 )
@@ -113,7 +111,7 @@ def run_command(
     if experiment is None:
         settings: tuple[dict[str, Any], ...] = (asked,)
     else:
-        settings = plan.expand(plan.read_experiment(experiment_path(experiment)), asked)
+        settings = plan.expand(plan.read_experiment(plan.experiment_path(experiment)), asked)
     if numbers is not None:
         settings = tuple({**one, "seed": number} for one in settings for number in numbers)
     configs = [plan.plan(one, plugins.vocabulary) for one in settings]
@@ -141,7 +139,7 @@ def report_command(
 
     folders = runs or [Path("runs")]
     store = folders[0].parent if (folders[0] / RECORD).is_file() else folders[0]
-    roles = plan.read_experiment(experiment_path("main")).report
+    roles = plan.read_experiment(plan.experiment_path("main")).report
     done = report(folders, out or store / "report", roles)
     for group in done.groups:
         print_table(group.title, group.header, group.rows)
@@ -237,9 +235,10 @@ def _guard_counts(check: Path | None, write: Path | None, method: str, asked: di
 @app.command("claims")
 def claims_command(format_: FormatOption = Format.TABLE) -> None:
     """Count the published figures again, and say which of them our code reproduces."""
+    from petl_bench import plan
     from petl_bench.measure.count.claims import judge_all, read_claims, shown, tried_lines
 
-    rows = judge_all(read_claims(experiments_folder() / "published"))
+    rows = judge_all(read_claims(plan.experiments_folder() / "published"))
     print_as(rows if format_ is Format.JSON else [shown(row) for row in rows], format_, "published parameter counts")
     if format_ is Format.TABLE:
         for line in tried_lines(rows):
@@ -259,13 +258,14 @@ def list_command(
     format_: FormatOption = Format.TABLE,
 ) -> None:
     """List what there is."""
+    from petl_bench import plan
     from petl_bench.cli.listing import rows_of
 
     if kind not in KINDS:
         raise unknown_name(
             "kind of thing to list", kind, KINDS, command=f"petl-bench list {nearest(kind, KINDS) or 'methods'}"
         )
-    print_as(rows_of(kind, experiments_folder()), format_, kind)
+    print_as(rows_of(kind, plan.experiments_folder()), format_, kind)
 
 
 @app.command("check")

@@ -1,13 +1,12 @@
 """What the commands share: their common options, and how flags become settings."""
 
 from enum import StrEnum
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from petl_bench.config import assign, parse_value
-from petl_bench.errors import UsageError, unknown_name
+from petl_bench.errors import UsageError
 
 
 class Format(StrEnum):
@@ -51,27 +50,6 @@ def settings_of(
             raise UsageError(f"--set {text!r}: KEY=VALUE is expected.\nType: --set method.rho=8")
         assign(asked, key.strip(), parse_value(value.strip()))
     return asked
-
-
-def experiments_folder() -> Path:
-    """Return the experiments shipped with the package: inside a wheel, beside the package in a checkout."""
-    package = Path(__file__).parents[1]
-    inside = package / "experiments"
-    return inside if inside.is_dir() else package.parent / "experiments"
-
-
-def experiment_path(name: str) -> Path:
-    """Return the file of an experiment, shipped or given as a TOML file.
-
-    Raises:
-        UsageError: There is no experiment of that name.
-    """
-    if name.endswith(".toml"):
-        return Path(name)
-    known = {path.stem: path for path in experiments_folder().glob("*.toml")}
-    if name not in known:
-        raise unknown_name("experiment", name, known, command="petl-bench list experiments")
-    return known[name]
 
 
 def print_as(rows: list[dict[str, Any]], format_: Format, title: str) -> None:

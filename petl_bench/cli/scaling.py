@@ -15,8 +15,6 @@ from petl_bench.cli.options import (
     Format,
     FormatOption,
     SetOption,
-    experiment_path,
-    experiments_folder,
     print_as,
     settings_of,
 )
@@ -57,7 +55,7 @@ def scaling_command(
     """Measure cost against the number of tasks, and say whether it is constant."""
     asked = settings_of(None, backbone, dataset, decoder, None, set_)
     metrics = chosen("metric", metric, METRICS)
-    roles = plan.read_experiment(experiment_path("main")).report
+    roles = plan.read_experiment(plan.experiment_path("main")).report
     controls = {"floor": roles.floor[0], "ceiling": roles.reference} if "latency" in metrics else {}
     methods = {label: method_section(label) for label in dict.fromkeys([*controls.values(), *_labels(method, asked)])}
     phases, parts = chosen("phase", phase, PHASES), chosen("part", part, PARTS)
@@ -113,7 +111,7 @@ def bench_peers_command(
     from petl_bench.measure.cost.peers import compare, read_peers
     from petl_bench.terminal import bar
 
-    peers = read_peers(experiments_folder() / "costs" / "peers.toml")
+    peers = read_peers(plan.experiments_folder() / "costs" / "peers.toml")
     if tasks is not None:
         peers = peers.model_copy(update={"tasks": numbers_of_tasks(tasks, at_least=1)})
     asked = settings_of(None, backbone, None, None, None, None)

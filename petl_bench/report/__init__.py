@@ -1,11 +1,14 @@
 """From a store of runs to a page: tables, figures and what a reader has to know. Never re-runs, never imports torch."""
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 
 from petl_bench.plan import Roles
 from petl_bench.report.analysis import analyse
+from petl_bench.report.frames import Frames, frames
 from petl_bench.report.groups import comparisons
 from petl_bench.report.load import Loaded, load
 from petl_bench.report.page import UNTUNED, Section, render
@@ -96,3 +99,13 @@ def _group_table(section: Section) -> GroupTable:
     table = main_table(section.analysis)
     notes = section.notes if section.analysis.rates_tuned else (UNTUNED, *section.notes)
     return GroupTable(section.analysis.comparison.title, table.header, table.rows, notes)
+
+
+class _CallableModule(ModuleType):
+    """``petl_bench.report(folder)``, although the name is this package's as soon as it is imported."""
+
+    def __call__(self, *folders: str | Path, experiment: str = "main") -> Frames:
+        return frames(*folders, experiment=experiment)
+
+
+sys.modules[__name__].__class__ = _CallableModule

@@ -1,5 +1,6 @@
 """What the README tells a reader to type works as it stands."""
 
+import json
 import re
 import shlex
 import subprocess
@@ -69,3 +70,15 @@ def test_the_python_of_the_readme_runs_as_it_stands(tmp_path: Path, monkeypatch,
     assert shapes == {"semseg": (2, 21, 56, 56), "normals": (2, 3, 56, 56)}
     assert "shared=" in capsys.readouterr().out
     assert (tmp_path / "vmt.safetensors").is_file()
+
+
+def test_the_notebook_runs_from_its_first_cell_to_its_last(tmp_path: Path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    notebook = json.loads((ROOT / "experiments" / "first_steps.ipynb").read_text(encoding="utf-8"))
+    names: dict[str, Any] = {}
+    for number, cell in enumerate(notebook["cells"]):
+        assert cell["cell_type"] == "markdown" or not cell["outputs"], "outputs are not committed"
+        if cell["cell_type"] == "code":
+            exec(compile("".join(cell["source"]), f"first_steps.ipynb, cell {number}", "exec"), names)
+    assert "another network" in capsys.readouterr().out
+    assert list(names["table"].runs["method"]) == ["vmt"]

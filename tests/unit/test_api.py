@@ -221,3 +221,52 @@ def test_a_method_of_a_notebook_is_a_name_like_any_other(monkeypatch) -> None:
 def test_every_public_name_is_there() -> None:
     assert {name for name in petl_bench.__all__ if not hasattr(petl_bench, name)} == set()
     assert Path(petl_bench.__file__).parent.joinpath("py.typed").exists()
+
+
+SMALL = {"backbone": {"name": "embedded", "weights": "random"}, "dataset": {"image_size": 32}}
+
+
+def test_a_run_is_a_call_and_is_found_the_second_time(tmp_path, capsys) -> None:
+    settings = {**SMALL, "tasks": ["semseg", "normals"], "budget": "smoke", "out": tmp_path / "runs"}
+    settings |= {"decoder": {"width": 16}, "train": {"steps": 2}}
+    record = petl_bench.run(method={"name": "vmt", "rho": 8}, **settings)
+    assert record.status == "finished"
+    assert set(record.metrics) == {"semseg", "normals"}
+    assert record.config["method"]["rho"] == 8
+    assert petl_bench.run(method={"name": "vmt", "rho": 8}, **settings) == record
+    petl_bench.run(method="decoders", seed=1, **settings)
+    assert capsys.readouterr().out == ""
+
+    table = petl_bench.report(tmp_path / "runs")
+    assert sorted(table.runs["method"]) == ["decoders", "vmt"]
+    (frame,) = table.groups.values()
+    vmt = frame[frame["method"] == "vmt"].iloc[0]
+    assert vmt["semseg.miou.mean"] == record.metrics["semseg"].score
+    assert len(table.table) == len(frame)
+    assert not (tmp_path / "runs" / "report").exists()
+
+
+def test_report_can_be_called_before_and_after_its_package_is_imported() -> None:
+    code = (
+        "import sys, petl_bench\nfirst = petl_bench.report\nimport petl_bench.report.load\n"
+        "assert first is petl_bench.report and callable(first) and 'torch' not in sys.modules\n"
+        "try:\n    petl_bench.report('nowhere')\nexcept petl_bench.UsageError as error:\n    print(error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout.startswith("No run to report in 'nowhere'"), done.stderr
+
+
+@pytest.mark.parametrize(
+    ("given", "answer"),
+    [
+        ({"method": "vtm"}, "Did you mean 'vmt'"),
+        ({"budget": "smok"}, "Did you mean 'smoke'"),
+        ({"tasks": 9}, "1 to 6 are allowed"),
+        ({"tasks": ["semsge"]}, "Did you mean 'semseg'"),
+        ({"trian": {"steps": 2}}, "Did you mean 'train'"),
+    ],
+)
+def test_what_cannot_be_run_is_answered(given: dict, answer: str, tmp_path) -> None:
+    with pytest.raises(UsageError, match=answer):
+        petl_bench.run(**{"method": "vmt", "out": tmp_path / "runs", **SMALL, **given})
+    assert not (tmp_path / "runs").exists()
