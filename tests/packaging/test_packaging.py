@@ -204,7 +204,7 @@ def test_an_installation_begins_a_new_method(installed: Installed) -> None:
 def test_an_installation_resolves_the_main_job(installed: Installed) -> None:
     config = json.loads(installed.type("run", "--method", "vmt", "--tasks", "4", "--dry-run"))
     assert config["tasks"] == ["semseg", "human_parts", "saliency", "normals"]
-    assert config["backbone"] == {"name": "embedded", "weights": "pretrained"}
+    assert (config["backbone"]["name"], config["backbone"]["weights"]) == ("embedded", "pretrained")
 
 
 def test_the_wheel_runs_the_main_job_and_reports_it(from_wheel: Installed) -> None:
