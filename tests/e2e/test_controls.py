@@ -59,7 +59,8 @@ def test_controls_that_missed_leave_no_time_a_label_and_end_with_exit_1(tmp_path
     labels = {
         metric: {row.verdict for row in record.rows if row.metric == metric} for metric in ("latency", "parameters")
     }
-    assert labels == {"latency": {"none"}, "parameters": {"constant", "linear"}}
+    assert labels["latency"] == {"none"}
+    assert "none" not in labels["parameters"]
     assert not any(row.contradiction for row in record.rows)
 
     without = record.model_copy(
