@@ -4,12 +4,13 @@ A run folder holds ``record.json``, ``metrics.jsonl`` (training curve), ``scores
 ``trainable.safetensors`` (what was trained) and ``predictions.png``.
 """
 
+import errno
 import json
 import os
 import shutil
 import tempfile
 from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -64,17 +65,25 @@ class Store:
         scratch = Path(tempfile.mkdtemp(prefix=f".{record_name}-", dir=self.folder))
         try:
             yield scratch
-            target = self.folder / record_name
-            if target.exists():
-                retired = Path(tempfile.mkdtemp(prefix=f".{record_name}-old-", dir=self.folder))
-                os.replace(target, retired / "run")
-                os.replace(scratch, target)
-                shutil.rmtree(retired, ignore_errors=True)
-            else:
-                os.replace(scratch, target)
-            target.chmod(0o755)
+            scratch.chmod(0o755)
+            while not self._placed(scratch, self.folder / record_name):
+                continue
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
+
+    def _placed(self, scratch: Path, target: Path) -> bool:
+        """Give a complete folder its name, or take the name from the folder that has it; another process may race."""
+        try:
+            os.replace(scratch, target)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+            retired = Path(tempfile.mkdtemp(prefix=f".{target.name}-old-", dir=self.folder))
+            with suppress(FileNotFoundError):
+                os.replace(target, retired / "run")
+            shutil.rmtree(retired, ignore_errors=True)
+            return False
+        return True
 
 
 def write_record(folder: Path, record: RunRecord) -> None:
