@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from torch import nn
 
 from petl_bench import plugins
@@ -119,7 +118,7 @@ def run(
     settings = {kind: {"name": given} if isinstance(given, str) else given for kind, given in named.items()}
     chosen = tasks if isinstance(tasks, (int, str)) else list(tasks)
     config = plan(merge(settings, {"tasks": chosen, "budget": budget, "seed": seed}), plugins.vocabulary)
-    outcome = execute(config, Store(Path(out).expanduser()), Console(quiet=True), force=force)
+    outcome = execute(config, Store(Path(out).expanduser()), force=force)
     if outcome.record.status == "failed":
         raise RuntimeError(f"The run failed; its record is in {str(outcome.folder)!r}.\n{outcome.record.error}")
     return outcome.record

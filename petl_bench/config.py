@@ -84,6 +84,44 @@ class LearningRates(Section):
     decoder: NonNegative = 3e-3
 
 
+class FixedWeights(Section):
+    """Losses weighted by ``train.loss_weights``, or by the published weights of their tasks."""
+
+    name: Literal["fixed"] = "fixed"
+
+
+class Uncertainty(Section):
+    """Weights learned as variances (Kendall et al., 2018)."""
+
+    name: Literal["uncertainty"]
+    learning_rate: NonNegative = 0.025
+
+
+class DynamicWeightAverage(Section):
+    """Weights that follow how fast losses fall (Liu et al., 2019); ``period``: steps of a mean."""
+
+    name: Literal["dwa"]
+    temperature: Annotated[float, Field(gt=0)] = 2.0
+    period: Positive = 25
+
+
+class ProjectedGradients(Section):
+    """Conflicting gradients projected off one another (Yu et al., 2020)."""
+
+    name: Literal["pcgrad"]
+
+
+class FastAdaptive(Section):
+    """Losses made to fall alike (FAMO, Liu et al., 2023)."""
+
+    name: Literal["famo"]
+    learning_rate: NonNegative = 0.025
+    weight_decay: NonNegative = 0.001
+
+
+BalancerConfig = FixedWeights | Uncertainty | DynamicWeightAverage | ProjectedGradients | FastAdaptive
+
+
 class TrainConfig(Section):
     """One budget for every method: AdamW, linear warm-up, cosine to zero, clipping per owner."""
 
@@ -94,14 +132,22 @@ class TrainConfig(Section):
     warmup_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.1
     clip_norm: Annotated[float, Field(gt=0)] = 5.0
     loss_weights: dict[str, NonNegative] = {}
+    balancer: Annotated[BalancerConfig, Field(discriminator="name")] = FixedWeights()
     precision: Literal["no", "bf16", "fp16"] = "no"
 
 
 class RuntimeConfig(Section):
-    """Where a run is executed. Never part of its identity."""
+    """Where a run is executed and where its files lie. Never part of its identity.
+
+    Attributes:
+        root: Folder of the data set's files.
+        workers: Processes that load batches; 0 loads them in the run's own.
+    """
 
     device: str = "auto"
     threads: Positive | None = None
+    root: str | None = None
+    workers: Annotated[int, Field(ge=0)] = 0
 
 
 class RunConfig(Section):
@@ -228,29 +274,3 @@ def canonical(value: Any) -> str:
 def digest(value: Any) -> str:
     """Return the sha256 of the canonical JSON of ``value``, 64 hexadecimal digits."""
     return hashlib.sha256(canonical(value).encode()).hexdigest()
-
-
-class Identity(Section):
-    """Three hashes of a run, from the finest to the coarsest question they answer.
-
-    Attributes:
-        fingerprint: Is it the same run? (config without the runtime, with the hashes of weights and data)
-        group: Is it the same run but for the seed?
-        comparison: May the two stand in one table? (without method, learning rates, seed and initial weights:
-            the same backbone, decoder, data, tasks, steps and batch)
-    """
-
-    fingerprint: str
-    group: str
-    comparison: str
-
-
-def identify(config: RunConfig, *, weights_hash: str, data_hash: str) -> Identity:
-    """Hash a resolved config together with the content it reads."""
-    content = config.model_dump(mode="json", exclude={"runtime"})
-    content["weights_hash"], content["data_hash"] = weights_hash, data_hash
-    fingerprint = digest(content)
-    del content["seed"]
-    group = digest(content)
-    del content["method"], content["weights_hash"], content["train"]["learning_rate"], content["backbone"]["weights"]
-    return Identity(fingerprint=fingerprint, group=group, comparison=digest(content))

@@ -1,9 +1,11 @@
 """Files of our own: where caches lie, and how a file appears whole or not at all."""
 
+import errno
 import os
+import shutil
 import tempfile
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import platformdirs
@@ -32,3 +34,39 @@ def appearing(path: Path) -> Generator[Path, None, None]:
         os.replace(scratch, path)
     finally:
         scratch.unlink(missing_ok=True)
+
+
+@contextmanager
+def appearing_folder(path: Path) -> Generator[Path, None, None]:
+    """Give a scratch folder beside ``path`` that takes its place, an older one's too, when the block ends well.
+
+    A block that fails or is interrupted leaves everything as it was.
+
+    Raises:
+        OSError: The folder around it cannot be made or written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
+    try:
+        inner = scratch / "new"
+        inner.mkdir()
+        yield inner
+        while not _placed(inner, path):
+            continue
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _placed(complete: Path, path: Path) -> bool:
+    """Give a complete folder its name, or take the name from the folder that has it; another process may race."""
+    try:
+        os.replace(complete, path)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
+        retired = Path(tempfile.mkdtemp(prefix=f".{path.name}-old-", dir=path.parent))
+        with suppress(FileNotFoundError):
+            os.replace(path, retired / "folder")
+        shutil.rmtree(retired, ignore_errors=True)
+        return False
+    return True

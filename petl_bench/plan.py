@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from petl_bench.config import (
     BUDGETS,
@@ -20,10 +20,11 @@ from petl_bench.config import (
     Section,
     TrainConfig,
     assign,
+    keys,
     merge,
     validate_section,
 )
-from petl_bench.errors import UsageError, unknown_name
+from petl_bench.errors import UsageError, nearest, unknown_name
 
 DEFAULTS: dict[str, Any] = {
     "backbone": {"name": "embedded"},
@@ -35,6 +36,8 @@ DEFAULTS: dict[str, Any] = {
     "seed": 0,
     "runtime": {},
 }
+AXES = ("method", "decoder", "dataset", "train", "budget")
+"""Sections of a run that an experiment may let differ inside one table."""
 
 
 @dataclass(frozen=True)
@@ -147,6 +150,7 @@ class Control(Section):
     label: str
     method: str
     weights: str
+    """``random``, or the hash that a record has."""
 
 
 class Roles(Section):
@@ -155,12 +159,32 @@ class Roles(Section):
     Attributes:
         reference: The method that delta_m is relative to.
         floor: Methods that a reference must clearly beat on a task before the task enters delta_m.
-        controls: Rows that every table shows, run or not.
+        controls: Rows that every table shows, run or not, on initial weights of their own: compared across weights on
+            purpose.
+        axes: Settings that may differ inside one table; all others, the initial weights and the data are one.
     """
 
     reference: str
     floor: tuple[str, ...] = ()
     controls: tuple[Control, ...] = ()
+    axes: tuple[str, ...] = ("method", "train.learning_rate")
+
+    @field_validator("axes")
+    @classmethod
+    def _are_settings(cls, axes: tuple[str, ...]) -> tuple[str, ...]:
+        for axis in axes:
+            section = axis.partition(".")[0]
+            if section not in AXES:
+                raise ValueError(
+                    f"the axis {axis!r} is none. Allowed: {', '.join(AXES)} and what lies below them. "
+                    "Rows on other initial weights are controls; other images or tasks are another table"
+                )
+            known = {*keys(TrainConfig, "train."), "train", "train.learning_rate", "train.balancer"}
+            if section == "train" and axis not in known:
+                match = nearest(axis, known)
+                hint = f" Did you mean {match!r}?" if match else ""
+                raise ValueError(f"the axis {axis!r} is no setting of a run.{hint}")
+        return axes
 
 
 class Row(Section):

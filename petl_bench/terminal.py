@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-NAME = 20  # characters of a name, which is kept on one line
+NAME = 28  # characters of a name, which is kept on one line
 
 
 def print_rows(rows: Sequence[Mapping[str, Any]], form: str, title: str) -> None:
@@ -73,4 +74,4 @@ def _shown(value: Any) -> str:
 
 
 def _is_number(text: str) -> bool:
-    return text == "-" or text.replace(",", "").replace(".", "").lstrip("-").isdigit()
+    return re.fullmatch(r"-|[+-]?[\d,.]+( ± [\d,.]+)?", text) is not None

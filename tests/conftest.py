@@ -30,7 +30,7 @@ class Noise(DenseDataset):
     name = "noise"
     tasks = {"semseg": 13, "saliency": 1, "normals": 3}
 
-    def __init__(self, config: DatasetConfig, split: Split, tasks: Sequence[str], *, progress: bool = True) -> None:
+    def __init__(self, config: DatasetConfig, split: Split, tasks: Sequence[str], **_: object) -> None:
         self.size, self.split, self.chosen = config.image_size, split, tuple(tasks)
 
     @classmethod

@@ -15,7 +15,7 @@ from torch import nn
 from petl_bench import draws
 from petl_bench.backbones.base import Backbone
 from petl_bench.backbones.embedded import WEIGHTS, embedded_trunk
-from petl_bench.backbones.names import EMBEDDED, HUB, BackboneName, find_backbone, hub_config
+from petl_bench.backbones.names import EMBEDDED, HUB, SEEN_IN_PRETRAINING, BackboneName, find_backbone, hub_config
 from petl_bench.backbones.normalise import normalisation_of, require_tag, tag_of
 from petl_bench.backbones.swin import SwinBackbone
 from petl_bench.backbones.vit import VitBackbone
@@ -140,6 +140,12 @@ def _weights_path(name: str, weights: str) -> Path | None:
     if weights.startswith("file:"):
         return Path(weights.removeprefix("file:")).expanduser()
     return WEIGHTS if name == EMBEDDED and weights == "pretrained" else None
+
+
+def seen_in_pretraining(weights_hash: str, dataset: str) -> tuple[str, ...]:
+    """Return the tasks of a data set whose labels trained the initial weights: none but for the shipped ones."""
+    shipped = content_hash(WEIGHTS)
+    return SEEN_IN_PRETRAINING.get(dataset, ()) if weights_hash == shipped else ()
 
 
 def weights_hash(name: str, weights: str) -> str:

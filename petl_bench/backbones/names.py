@@ -9,6 +9,8 @@ from petl_bench.errors import UsageError, unknown_name
 
 EMBEDDED = "embedded"
 HUB = "hf-hub:"
+SEEN_IN_PRETRAINING = {"scenes": ("depth", "edges")}
+"""By data set, the tasks whose labels trained the shipped weights of the embedded backbone."""
 
 
 @dataclass(frozen=True)

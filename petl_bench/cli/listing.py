@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from petl_bench import plan, plugins
-from petl_bench.backbones.names import backbone_names
+from petl_bench.backbones.names import SEEN_IN_PRETRAINING, backbone_names
 
 FAMILIES = ("swin", "vit")
 
@@ -52,12 +52,13 @@ def _tasks() -> list[dict[str, Any]]:
     return [
         {
             "name": name,
-            "metric": tasks[name].attributes["convention"],
-            "unit": tasks[name].attributes["unit"],
-            "higher_is_better": tasks[name].attributes["higher_is_better"],
+            "metric": tasks[name].attributes["primary"],
+            "unit": tasks[name].attributes["metrics"][tasks[name].attributes["primary"]][0],
+            "higher_is_better": tasks[name].attributes["metrics"][tasks[name].attributes["primary"]][1],
+            "other_metrics": [m for m in tasks[name].attributes["metrics"] if m != tasks[name].attributes["primary"]],
             "loss_weight": tasks[name].attributes["loss_weight"],
             "datasets": [d for d, listing in datasets.items() if name in listing.attributes["tasks"]],
-            "seen_in_pretraining": any(name in d.attributes.get("seen_in_pretraining", ()) for d in datasets.values()),
+            "seen_in_pretraining": any(name in tasks for tasks in SEEN_IN_PRETRAINING.values()),
         }
         for name in sorted(tasks, key=lambda name: order.get(name, len(order)))
     ]

@@ -22,6 +22,7 @@ from petl_bench.cli.options import (
     MethodOption,
     SetOption,
     TasksOption,
+    pairs_of,
     print_as,
     settings_of,
 )
@@ -121,7 +122,10 @@ def run_command(
         return
     from petl_bench.cli.run import run_all
 
-    if not run_all(configs, out, force=force, start_seconds=time.perf_counter() - _STARTED):
+    finished = run_all(configs, out, force=force, start_seconds=time.perf_counter() - _STARTED)
+    if experiment is not None:
+        typer.echo(f"Type: petl-bench report {out} --experiment {experiment}")
+    if not finished:
         raise typer.Exit(1)
 
 
@@ -129,6 +133,13 @@ def run_command(
 def report_command(
     runs: Annotated[list[Path] | None, typer.Argument(help="Stores or run folders [default: runs].")] = None,
     out: Annotated[Path | None, typer.Option(help="Where the report goes [default: `report` in the store].")] = None,
+    experiment: Annotated[
+        str, typer.Option(help="Whose reference, floor, controls and axes: a name or a TOML file.")
+    ] = "main",
+    metric: Annotated[
+        list[str] | None,
+        typer.Option("--metric", help="What stands for a task: --metric semseg=pixel_accuracy", metavar="TASK=METRIC"),
+    ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Exit 1 when a reference run is missing.")] = False,
 ) -> None:
     """Turn records into tables and figures."""
@@ -139,10 +150,10 @@ def report_command(
 
     folders = runs or [Path("runs")]
     store = folders[0].parent if (folders[0] / RECORD).is_file() else folders[0]
-    roles = plan.read_experiment(plan.experiment_path("main")).report
-    done = report(folders, out or store / "report", roles)
+    roles = plan.read_experiment(plan.experiment_path(experiment)).report
+    done = report(folders, out or store / "report", roles, pairs_of("--metric", metric))
     for group in done.groups:
-        print_table(group.title, group.header, group.rows)
+        print_table(group.title, list(group.narrow.columns), group.narrow.to_numpy().tolist())
         for note in group.notes:
             typer.echo(f"- {note}")
     for note in done.notes:

@@ -44,12 +44,25 @@ def settings_of(
             asked[section] = {"name": name}
     if tasks is not None:
         asked["tasks"] = tasks
-    for text in set_ or []:
+    for key, value in pairs_of("--set", set_).items():
+        assign(asked, key, parse_value(value))
+    return asked
+
+
+def pairs_of(flag: str, texts: list[str] | None) -> dict[str, str]:
+    """Split the values KEY=VALUE of a flag that may be repeated; the last of a key counts.
+
+    Raises:
+        UsageError: One is not of that form.
+    """
+    pairs: dict[str, str] = {}
+    for text in texts or []:
         key, equals, value = text.partition("=")
         if not equals or not key.strip():
-            raise UsageError(f"--set {text!r}: KEY=VALUE is expected.\nType: --set method.rho=8")
-        assign(asked, key.strip(), parse_value(value.strip()))
-    return asked
+            example = {"--set": "method.rho=8", "--metric": "semseg=pixel_accuracy"}[flag]
+            raise UsageError(f"{flag} {text!r}: KEY=VALUE is expected.\nType: {flag} {example}")
+        pairs[key.strip()] = value.strip()
+    return pairs
 
 
 def print_as(rows: list[dict[str, Any]], format_: Format, title: str) -> None:

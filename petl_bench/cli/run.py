@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
+from rich.progress import Progress, TaskID
 
 from petl_bench.config import RunConfig
-from petl_bench.engine.allocator import keep_freed_memory
-from petl_bench.engine.run import Outcome, run
+from petl_bench.engine.run import Outcome, Watch, run
 from petl_bench.records.store import PICTURE, Store
 from petl_bench.terminal import bar, print_table
 
@@ -20,17 +20,35 @@ def run_all(configs: Sequence[RunConfig], out: Path, *, force: bool, start_secon
     """
     console = Console(stderr=True)
     store = Store(out)
-    keep_freed_memory()
     finished = True
     for number, config in enumerate(configs, start=1):
         if len(configs) > 1:
             console.rule(f"run {number} of {len(configs)}: {config.method.name}, seed {config.seed}", align="left")
         if config.backbone.weights == "random":
             console.print("The backbone has random weights: a control, not a transfer.", style="yellow")
-        outcome = run(config, store, console, force=force, start_seconds=start_seconds if number == 1 else 0.0)
+        with bar(console) as shown:
+            outcome = run(
+                config,
+                store,
+                _watching(shown, config.method.name),
+                force=force,
+                start_seconds=start_seconds if number == 1 else 0.0,
+            )
         _show(outcome, console)
         finished = finished and outcome.record.status == "finished"
     return finished
+
+
+def _watching(shown: Progress, method: str) -> Watch:
+    """Return what draws a line of the bar for every phase of a run."""
+    lines: dict[str, TaskID] = {}
+
+    def watch(phase: str, done: int, total: int, state: str) -> None:
+        if phase not in lines:
+            lines[phase] = shown.add_task(f"{phase} {method}" if phase == "train" else phase, total=total, state="")
+        shown.update(lines[phase], completed=done, state=state)
+
+    return watch
 
 
 def _show(outcome: Outcome, console: Console) -> None:
@@ -44,7 +62,7 @@ def _show(outcome: Outcome, console: Console) -> None:
     rows = [
         [
             task,
-            f"{result.primary} {result.unit} {arrows[result.higher_is_better]}",
+            f"{result.primary} {result.chosen.unit} {arrows[result.chosen.higher_is_better]}",
             f"{result.score:.2f}",
             f"{result.trivial_score:.2f}",
         ]

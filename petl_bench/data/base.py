@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -42,23 +43,43 @@ class Batch:
         labels = {task: label.to(device, non_blocking=True) for task, label in self.labels.items()}
         return Batch(self.images.to(device, non_blocking=True), labels)
 
+    def pin_memory(self) -> "Batch":
+        """Copy the batch into pinned memory, from where an accelerator reads without waiting."""
+        return Batch(self.images.pin_memory(), {task: label.pin_memory() for task, label in self.labels.items()})
+
 
 class DenseDataset(ABC):
     """One split of a dataset.
 
     Attributes:
         tasks: Every task of the dataset in its order, with the number of output channels. A literal.
-        seen_in_pretraining: Tasks whose labels trained the embedded backbone. A literal.
+        primary: By task, the metric that stands for it where that is not the task's own choice.
     """
 
     name: ClassVar[str]
     tasks: ClassVar[Mapping[str, int]]
-    seen_in_pretraining: ClassVar[tuple[str, ...]] = ()
+    primary: ClassVar[Mapping[str, str]] = {}
     Config: ClassVar[type[DatasetConfig]] = DatasetConfig
 
     @abstractmethod
-    def __init__(self, config: DatasetConfig, split: Split, tasks: Sequence[str], *, progress: bool = True) -> None:
-        """Open a split for some of the tasks; files of the others are not needed."""
+    def __init__(
+        self,
+        config: DatasetConfig,
+        split: Split,
+        tasks: Sequence[str],
+        *,
+        root: Path | None = None,
+        progress: bool = True,
+    ) -> None:
+        """Open a split for some of the tasks; files of the others are not needed.
+
+        Args:
+            config: Which images, at which size.
+            split: Of the images.
+            tasks: Whose labels are read.
+            root: Folder of the data set's files, if it has any.
+            progress: Whether to show how long work takes.
+        """
 
     @classmethod
     @abstractmethod

@@ -10,12 +10,11 @@ import torch
 from petl_bench.engine.allocator import keeps_freed_memory
 from petl_bench.records.run import Environment
 
-PACKAGES = ("torch", "timm", "numpy", "accelerate", "torchmetrics")
-DTYPES = {"no": "float32", "bf16": "bfloat16", "fp16": "float16"}
+PACKAGES = ("torch", "timm", "numpy", "accelerate")
 
 
-def environment(device: torch.device, precision: str) -> Environment:
-    """Describe where a run is executed."""
+def environment(device: torch.device, dtype: str) -> Environment:
+    """Describe where something was executed, and in which number type."""
     commit = _git("rev-parse", "HEAD")
     status = _git("status", "--porcelain") if commit else None
     versions = {"petl-bench": metadata.version("petl-bench"), "python": platform.python_version()}
@@ -25,7 +24,7 @@ def environment(device: torch.device, precision: str) -> Environment:
         dirty=None if status is None else bool(status),
         device=device.type,
         device_name=torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or "cpu",
-        dtype=DTYPES[precision],
+        dtype=dtype,
         threads=torch.get_num_threads(),
         platform=f"{platform.system()} {platform.machine()}",
         keeps_freed_memory=keeps_freed_memory(),

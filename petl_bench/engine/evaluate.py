@@ -1,16 +1,31 @@
-"""Evaluate a model, and the trivial predictor beside it, on all images of a split."""
+"""Evaluate a model on all images of a split."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from petl_bench.data.base import Batch, DenseDataset
 from petl_bench.model import MultiTaskModel
-from petl_bench.tasks.base import TaskSpec
+from petl_bench.tasks.base import Statistics, TaskSpec
 
-Values = dict[str, dict[str, float]]
+
+@dataclass(frozen=True)
+class Measured:
+    """A task on a set of images.
+
+    Attributes:
+        values: Every metric.
+        statistics: What the values are made of, one row an image.
+        scores: One score per image [N], in the order of the split.
+        size: Height and width in pixels at which it was scored.
+    """
+
+    values: Mapping[str, float]
+    statistics: Statistics
+    scores: np.ndarray
+    size: tuple[int, int]
 
 
 def in_order(dataset: DenseDataset, batch_size: int) -> Iterator[Batch]:
@@ -27,35 +42,29 @@ def evaluate(
     *,
     batch_size: int,
     tell: Callable[[int], None],
-) -> tuple[Values, dict[str, np.ndarray]]:
-    """Return every task's metric values, and its per-image scores [N] in the order of the split."""
+) -> dict[str, Measured]:
+    """Score every task on every image once; ``tell`` is called with the number of images done."""
     model = model.for_inference()
     device = next(model.parameters()).device
     metrics = {task: spec.metric() for task, spec in specs.items()}
-    scores: dict[str, list[Tensor]] = {task: [] for task in specs}
+    sizes: dict[str, tuple[int, int]] = {}
+    done = 0
     for batch in in_order(dataset, batch_size):
         local = batch.to(device)
         predictions = model(local.images)
         for task, metric in metrics.items():
-            scores[task].append(metric.update(predictions[task].float(), local.labels[task]).cpu())
-        tell(len(batch.images))
-    values = {task: metric.compute() for task, metric in metrics.items()}
-    return values, {task: torch.cat(parts).numpy() for task, parts in scores.items()}
-
-
-@torch.inference_mode()
-def evaluate_trivial(
-    specs: Mapping[str, TaskSpec], train: DenseDataset, test: DenseDataset, *, batch_size: int
-) -> Values:
-    """Fit every task's trivial predictor on the training labels and evaluate it like a model."""
-    values: Values = {}
-    for task, spec in specs.items():
-        constant = spec.trivial(batch.labels[task] for batch in in_order(train, batch_size))
-        metric = spec.metric()
-        for batch in in_order(test, batch_size):
-            metric.update(constant.expand(len(batch.images), *constant.shape), batch.labels[task])
-        values[task] = metric.compute()
-    return values
+            metric.update(predictions[task].float(), local.labels[task])
+            height, width = local.labels[task].shape[-2:]
+            sizes[task] = (height, width)
+        done += len(batch.images)
+        tell(done)
+    measured: dict[str, Measured] = {}
+    for task, metric in metrics.items():
+        statistics = metric.statistics()
+        scores = specs[task].scores(statistics)
+        assert len(scores) == len(dataset), f"{len(scores)} images were scored for {task}, there are {len(dataset)}"
+        measured[task] = Measured(metric.compute(), statistics, scores, sizes[task])
+    return measured
 
 
 @torch.inference_mode()

@@ -1,6 +1,5 @@
 """A file of what was trained: it says on which backbone, and is not put on another one."""
 
-import hashlib
 import json
 from importlib import metadata
 from pathlib import Path
@@ -13,8 +12,9 @@ from safetensors.torch import load_file, save_file
 
 from petl_bench.backbones.base import Backbone
 from petl_bench.backbones.build import wrap_backbone
-from petl_bench.config import BackboneConfig, Normalisation, Section, validate_section
+from petl_bench.config import BackboneConfig, Normalisation, Section, digest, validate_section
 from petl_bench.engine.build import assemble, named_backbone
+from petl_bench.engine.frozen import frozen_digests
 from petl_bench.errors import UsageError
 from petl_bench.model import MultiTaskModel, Recipe
 from petl_bench.plugins import load as load_class
@@ -140,13 +140,7 @@ def architecture(backbone: Backbone) -> str:
 
 def frozen_hash(model: MultiTaskModel) -> str:
     """Hash names, shapes, number types and bytes of the weights that the method leaves frozen."""
-    hashed = hashlib.sha256()
-    for name, parameter in sorted(model.method.named_parameters()):
-        if not parameter.requires_grad:
-            values = parameter.detach().cpu().contiguous()
-            hashed.update(f"{name} {list(values.shape)} {values.dtype}\n".encode())
-            hashed.update(values.flatten().view(torch.uint8).numpy().data)
-    return hashed.hexdigest()
+    return digest(frozen_digests(model))
 
 
 def _prepare(

@@ -1,17 +1,19 @@
 """One training loop for all methods."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from petl_bench import draws
 from petl_bench.config import RunConfig
 from petl_bench.data.base import Batch, DenseDataset
-from petl_bench.data.transforms import flip
+from petl_bench.engine.balancers import Balancer, make_balancer
+from petl_bench.engine.batches import batches
+from petl_bench.engine.device import number_types
 from petl_bench.engine.optimise import ClipPerOwner, optimiser, schedule
 from petl_bench.model import MultiTaskModel
 from petl_bench.records.run import HistoryPoint
@@ -38,32 +40,106 @@ class Training:
         history: The curve.
         waiting_seconds: How long the loop waited for batches.
         images_per_second: Of the whole loop.
+        dtype: Number type in which the last step computed what a decoder gives; likewise ``device``, where it lay.
     """
 
     history: tuple[HistoryPoint, ...]
     waiting_seconds: float
     images_per_second: float
-
-
-def batches(dataset: DenseDataset, config: RunConfig, *, rank: int = 0, world: int = 1) -> Iterator[Batch]:
-    """Yield the training batches of a run: fresh permutations end to end, mirrored at random.
-
-    The order depends on the seed and the number of images alone, so every method and every T sees the same batches.
-    """
-    size, order = config.train.batch_size, torch.empty(0, dtype=torch.long)
-    for step in range(config.train.steps):
-        while len(order) < size:
-            epoch = draws.generator(config.seed, "order", str(step))
-            order = torch.cat([order, torch.randperm(len(dataset), generator=epoch)])
-        chosen, order = order[:size], order[size:]
-        mirrored = torch.rand(size, generator=draws.generator(config.seed, "flip", str(step))) < 0.5
-        batch = dataset.batch(chosen[rank::world].tolist())
-        yield flip(batch, mirrored[rank::world]) if config.dataset.flip else batch
+    dtype: str
+    device: str
 
 
 def loss_weights(config: RunConfig, specs: Mapping[str, TaskSpec]) -> dict[str, float]:
     """Return the weight of every task's loss: the published one unless the config says another."""
     return {task: config.train.loss_weights.get(task, spec.loss_weight) for task, spec in specs.items()}
+
+
+class Loop:
+    """The state of a training between two steps, and the step.
+
+    Everything that a later step depends on is in ``state_dict``: what is trained, the optimiser, the schedule, the
+    balancer, the curve, the generator and the number of steps done; batches follow from the seed and that number.
+    """
+
+    def __init__(
+        self, model: MultiTaskModel, specs: Mapping[str, TaskSpec], config: RunConfig, accelerator: Accelerator
+    ) -> None:
+        self.step = 0
+        self.model, self.specs, self.config, self.accelerator = model, specs, config, accelerator
+        weights = loss_weights(config, specs)
+        self.balancer: Balancer = make_balancer(config, model, weights, accelerator.num_processes)
+        made = optimiser(model, config.train)
+        own = list(self.balancer.parameters())
+        if own:
+            made.add_param_group({"params": own, "lr": self.balancer.learning_rate(), "weight_decay": 0.0})
+        self._clip = ClipPerOwner(model, config.train.clip_norm)
+        self._rates = schedule(made, config.train)
+        self._prepared, self._optimizer = accelerator.prepare(model, made)
+        self._prepared.train()
+        self._history = _History(config.train.steps)
+
+    @property
+    def history(self) -> tuple[HistoryPoint, ...]:
+        """The curve so far."""
+        return tuple(self._history.points)
+
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        """Return the unweighted losses of a batch by task."""
+        with self.accelerator.autocast():
+            predictions = self._prepared(batch.images)
+        return {task: spec.loss(predictions[task].float(), batch.labels[task]) for task, spec in self.specs.items()}
+
+    def take(self, batch: Batch) -> tuple[float, dict[str, float]]:
+        """Take one step and return its loss and the unweighted losses by task.
+
+        Raises:
+            FloatingPointError: A loss is not finite.
+        """
+        self.step += 1
+        self._optimizer.zero_grad()
+        losses = self.losses(batch)
+        values = self._finite(losses)
+        self.balancer.backward(losses, self.step, self.accelerator.backward)
+        if self.config.train.precision == "fp16":
+            self.accelerator.unscale_gradients(self._optimizer)
+        self._clip()
+        self._optimizer.step()
+        self._rates.step()
+        self.balancer.after_step(lambda: self.losses(batch))
+        self._history.add(self.step, *values)
+        return values
+
+    def _finite(self, losses: Mapping[str, Tensor]) -> tuple[float, dict[str, float]]:
+        values = {task: float(loss.detach()) for task, loss in losses.items()}
+        total = float((self.balancer.weights * self.balancer.stacked(losses).detach()).sum())
+        if not all(map(_is_finite, (total, *values.values()))):
+            raise FloatingPointError(
+                f"The loss is not finite at step {self.step}: {values}. Lower train.learning_rate."
+            )
+        return total, values
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return everything that the following steps depend on, as tensors and plain values."""
+        return {
+            "step": self.step,
+            "trained": {name: tensor.clone() for name, tensor in self.model.trained_state().items()},
+            "optimizer": self._optimizer.state_dict(),
+            "rates": self._rates.state_dict(),
+            "balancer": self.balancer.state_dict(),
+            "history": self._history.state_dict(),
+            "generator": torch.get_rng_state(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state of a loop of the same config."""
+        self.step = state["step"]
+        self.model.load_trained_state(state["trained"])
+        self._optimizer.load_state_dict(state["optimizer"])
+        self._rates.load_state_dict(state["rates"])
+        self.balancer.load_state_dict(state["balancer"])
+        self._history.load_state_dict(state["history"])
+        torch.set_rng_state(state["generator"])
 
 
 def train(
@@ -78,45 +154,27 @@ def train(
 
     Raises:
         FloatingPointError: A loss is not finite.
+        UsageError: The balancer cannot work in this run.
     """
-    optimizer = optimiser(model, config.train)
-    clip = ClipPerOwner(model, config.train.clip_norm)
-    rates = schedule(optimizer, config.train)
-    prepared, optimizer = accelerator.prepare(model, optimizer)
-    weights = loss_weights(config, specs)
-    history = _History(config.train.steps)
-    start = time.perf_counter()
-    prepared.train()
-    stream = batches(dataset, config, rank=accelerator.process_index, world=accelerator.num_processes)
-    waited = 0.0
-    for step in range(1, config.train.steps + 1):
-        asked = time.perf_counter()
-        local = next(stream).to(accelerator.device)
-        waited += time.perf_counter() - asked
-        optimizer.zero_grad()
-        with accelerator.autocast():
-            predictions = prepared(local.images)
-        losses = {task: spec.loss(predictions[task].float(), local.labels[task]) for task, spec in specs.items()}
-        total = torch.stack([weights[task] * loss for task, loss in losses.items()]).sum()
-        accelerator.backward(total)
-        if config.train.precision == "fp16":
-            accelerator.unscale_gradients(optimizer)
-        clip()
-        optimizer.step()
-        rates.step()
-        values = _finite(total, losses, step)
-        history.add(step, *values)
-        speed = step * config.train.batch_size / (time.perf_counter() - start)
-        tell(Progress(step, *values, speed))
+    loop = Loop(model, specs, config, accelerator)
+    rank, world = accelerator.process_index, accelerator.num_processes
+    pinned = accelerator.device.type == "cuda"
+    stream = batches(dataset, config, start=loop.step, rank=rank, world=world, pin=pinned)
+    start, waited, done = time.perf_counter(), 0.0, 0
+    with number_types(next(iter(model.decoders.values()))) as computed:
+        while loop.step < config.train.steps:
+            asked = time.perf_counter()
+            local = next(stream).to(accelerator.device)
+            waited += time.perf_counter() - asked
+            loss, losses = loop.take(local)
+            done += config.train.batch_size
+            tell(Progress(loop.step, loss, losses, done / (time.perf_counter() - start)))
     seconds = time.perf_counter() - start
-    return Training(tuple(history.points), waited, config.train.steps * config.train.batch_size / seconds)
+    return Training(loop.history, waited, done / seconds, *computed.pop())
 
 
-def _finite(total: Tensor, losses: Mapping[str, Tensor], step: int) -> tuple[float, dict[str, float]]:
-    values = {task: float(loss.detach()) for task, loss in losses.items()}
-    if not torch.isfinite(total):
-        raise FloatingPointError(f"The loss is not finite at step {step}: {values}. Lower train.learning_rate.")
-    return float(total.detach()), values
+def _is_finite(value: float) -> bool:
+    return value - value == 0
 
 
 class _History:
@@ -138,3 +196,10 @@ class _History:
             HistoryPoint(step=step, loss=sum(total for total, _ in self._pending) / number, losses=means)
         )
         self._pending = []
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"points": [point.model_dump() for point in self.points], "pending": list(self._pending)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.points = [HistoryPoint.model_validate(point) for point in state["points"]]
+        self._pending = list(state["pending"])

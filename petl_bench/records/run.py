@@ -1,10 +1,13 @@
 """The record of a run: what was asked, what was measured, what would explain the number later."""
 
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-SCHEMA_VERSION = 1
+from petl_bench.identity import ENGINE_VERSION, HASH_VERSION
+
+SCHEMA_VERSION = 2
 
 
 class Entry(BaseModel):
@@ -13,35 +16,57 @@ class Entry(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
 
 
-class TaskResult(Entry):
-    """The metrics of one task on all test images.
+class MetricValue(Entry):
+    """One number of a task on all test images.
 
     Attributes:
-        convention: Name and version of the metric's definition, ``miou/1``; different ones never share a column.
-        primary: The key of ``values`` that stands for the task.
-        unit: Unit of the primary value: ``%``, ``deg``, ``m``.
-        values: Every number of the metric.
-        trivial: The same numbers for the trivial predictor fitted on the training labels.
-        seen_in_pretraining: Labels of this task trained the backbone, so it stays out of delta_m.
+        trivial: The same number for the trivial predictor fitted on the training labels.
+        unit: ``%``, ``deg``, ``m``, or empty for a plain number.
+        convention: Definition with its version and thresholds, resolution and list of images:
+            ``max_miou/1[0.20:0.90:15]@64x64/test:300``. Different ones never share a column.
     """
 
-    convention: str
-    primary: str
+    value: float
+    trivial: float
     unit: str
     higher_is_better: bool
-    values: dict[str, float]
-    trivial: dict[str, float]
+    convention: str
+
+
+class TaskResult(Entry):
+    """The metrics of one task.
+
+    Attributes:
+        primary: The name of the metric that stands for the task, as the data set says.
+        metrics: Every number, by the metric's name.
+        seen_in_pretraining: Labels of this task, from this data set, trained the run's initial weights, so it stays out
+            of delta_m.
+    """
+
+    primary: str
+    metrics: Mapping[str, MetricValue]
     seen_in_pretraining: bool = False
+
+    @model_validator(mode="after")
+    def _has_its_primary(self) -> Self:
+        if self.primary not in self.metrics:
+            raise ValueError(f"the primary metric {self.primary!r} is not among {', '.join(self.metrics)}")
+        return self
+
+    @property
+    def chosen(self) -> MetricValue:
+        """The number that stands for the task."""
+        return self.metrics[self.primary]
 
     @property
     def score(self) -> float:
-        """The primary value."""
-        return self.values[self.primary]
+        """Its value."""
+        return self.chosen.value
 
     @property
     def trivial_score(self) -> float:
-        """The primary value of the trivial predictor."""
-        return self.trivial[self.primary]
+        """Its value for the trivial predictor."""
+        return self.chosen.trivial
 
 
 class Ledger(Entry):
@@ -119,15 +144,22 @@ class HistoryPoint(Entry):
 
 
 class RunRecord(Entry):
-    """One run. Written once, read by ``report`` without torch."""
+    """One run. Written once, read by ``report`` without torch.
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    Attributes:
+        hash_version: The set of defaults behind fingerprint and group (see ``petl_bench.identity``).
+        engine_version: Of the training loop that made the numbers; different ones never share a table.
+        waiting_seconds: Seconds of training spent waiting for batches.
+    """
+
+    schema_version: Literal[2] = SCHEMA_VERSION
+    hash_version: int = HASH_VERSION
+    engine_version: int = ENGINE_VERSION
     status: Literal["finished", "failed"]
     created: str
     config: dict[str, Any]
     fingerprint: str
     group: str
-    comparison: str
     weights_hash: str
     data_hash: str
     execution: str
@@ -136,9 +168,8 @@ class RunRecord(Entry):
     parameters: Ledger | None = None
     seconds: Seconds = Seconds()
     images_per_second: Annotated[float, Field(ge=0)] = 0.0
-    waiting_seconds: Annotated[float, Field(ge=0)] | None = None  # of training, spent waiting for batches
+    waiting_seconds: Annotated[float, Field(ge=0)] | None = None
     history: tuple[HistoryPoint, ...] = ()
-    rates_tuned: bool = False
     error: str | None = None
 
     @property

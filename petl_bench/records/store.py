@@ -1,27 +1,27 @@
 """The store: one folder a run, named by content, written atomically, never edited.
 
 A run folder holds ``record.json``, ``metrics.jsonl`` (training curve), ``scores.npz`` (per-image scores by task),
-``trainable.safetensors`` (what was trained) and ``predictions.png``.
+``statistics.npz`` (what every image contributes to the metrics), ``trainable.safetensors`` (what was trained) and
+``predictions.png``.
 """
 
-import errno
 import json
-import os
-import shutil
 import tempfile
 from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from pydantic import ValidationError
 
 from petl_bench.errors import UsageError
+from petl_bench.files import appearing_folder
+from petl_bench.records.migrate import migrate
 from petl_bench.records.run import HistoryPoint, RunRecord
 
 RECORD = "record.json"
 CURVE = "metrics.jsonl"
 SCORES = "scores.npz"
+STATISTICS = "statistics.npz"
 WEIGHTS = "trainable.safetensors"
 PICTURE = "predictions.png"
 
@@ -61,29 +61,8 @@ class Store:
         A failed or interrupted block leaves nothing behind, and an older folder of the same name is replaced only by
         a complete one.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(prefix=f".{record_name}-", dir=self.folder))
-        try:
+        with appearing_folder(self.folder / record_name) as scratch:
             yield scratch
-            scratch.chmod(0o755)
-            while not self._placed(scratch, self.folder / record_name):
-                continue
-        finally:
-            shutil.rmtree(scratch, ignore_errors=True)
-
-    def _placed(self, scratch: Path, target: Path) -> bool:
-        """Give a complete folder its name, or take the name from the folder that has it; another process may race."""
-        try:
-            os.replace(scratch, target)
-        except OSError as error:
-            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-                raise
-            retired = Path(tempfile.mkdtemp(prefix=f".{target.name}-old-", dir=self.folder))
-            with suppress(FileNotFoundError):
-                os.replace(target, retired / "run")
-            shutil.rmtree(retired, ignore_errors=True)
-            return False
-        return True
 
 
 def write_record(folder: Path, record: RunRecord) -> None:
@@ -99,10 +78,10 @@ def write_curve(folder: Path, history: Sequence[HistoryPoint]) -> None:
 
 
 def read_record(path: Path) -> RunRecord | None:
-    """Read one record; None if the file is not one (a foreign or damaged file is never an error of the report)."""
+    """Read one record of any version; None if the file is none: a foreign file is no error of the report."""
     try:
-        return RunRecord.model_validate(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, ValidationError):
+        return RunRecord.model_validate(migrate(json.loads(path.read_text(encoding="utf-8"))))
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None
 
 
@@ -110,6 +89,22 @@ def write_scores(folder: Path, scores: Mapping[str, np.ndarray]) -> None:
     """Write the per-image scores [N] of every task, in the order of the test split."""
     compact = {task: values.astype(np.float32) for task, values in scores.items()}
     np.savez_compressed(folder / SCORES, allow_pickle=False, **compact)
+
+
+def write_statistics(folder: Path, statistics: Mapping[str, Mapping[str, np.ndarray]]) -> None:
+    """Write what every image contributes to the metrics, by task and name, one row an image."""
+    named = {f"{task}/{name}": array for task, arrays in statistics.items() for name, array in arrays.items()}
+    np.savez_compressed(folder / STATISTICS, allow_pickle=False, **named)
+
+
+def read_statistics(folder: Path) -> dict[str, dict[str, np.ndarray]]:
+    """Read what every image contributes to the metrics, by task and name, one row an image."""
+    statistics: dict[str, dict[str, np.ndarray]] = {}
+    with np.load(folder / STATISTICS, allow_pickle=False) as archive:
+        for key in archive.files:
+            task, _, name = key.partition("/")
+            statistics.setdefault(task, {})[name] = archive[key]
+    return statistics
 
 
 def read_scores(folder: Path) -> dict[str, np.ndarray]:

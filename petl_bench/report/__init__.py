@@ -1,21 +1,23 @@
 """From a store of runs to a page: tables, figures and what a reader has to know. Never re-runs, never imports torch."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
+
+import pandas as pd
 
 from petl_bench.plan import Roles
 from petl_bench.report.analysis import analyse
 from petl_bench.report.frames import Frames, frames
 from petl_bench.report.groups import comparisons
-from petl_bench.report.load import Loaded, load
+from petl_bench.report.load import Loaded, choosing, load
 from petl_bench.report.page import UNTUNED, Section, render
 from petl_bench.report.raw import runs_frame
 from petl_bench.report.scaling.page import scaling_section
 from petl_bench.report.style import colours
-from petl_bench.report.tables import main_table
+from petl_bench.report.tables import main_table, narrow_table
 from petl_bench.report.write import FIGURES, PAGE, RUNS, TABLES, replacing, write_group
 
 __all__ = ["GroupTable", "Report", "report"]
@@ -23,11 +25,17 @@ __all__ = ["GroupTable", "Report", "report"]
 
 @dataclass(frozen=True)
 class GroupTable:
-    """The main table of one comparison group, as text."""
+    """The main table of one comparison group, as text.
+
+    Attributes:
+        table: As on the page.
+        narrow: Those of its columns that fit a terminal.
+        notes: What a reader has to know.
+    """
 
     title: str
-    header: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
+    table: pd.DataFrame
+    narrow: pd.DataFrame
     notes: tuple[str, ...]
 
 
@@ -50,19 +58,21 @@ class Report:
     notes: tuple[str, ...]
 
 
-def report(folders: Sequence[Path], out: Path, roles: Roles) -> Report:
+def report(folders: Sequence[Path], out: Path, roles: Roles, metrics: Mapping[str, str] | None = None) -> Report:
     """Write the report on all runs below ``folders`` to the folder ``out``, replacing an older report there.
 
     Args:
         folders: Stores or run folders.
         out: May lie inside a store. Replaced as a whole once the new report is complete.
-        roles: Which method is the reference, which rows are the floor and the controls.
+        roles: Which method is the reference, which rows are the floor and the controls, what may differ in a table.
+        metrics: By task, the metric that stands for it in place of the data set's choice.
 
     Raises:
-        UsageError: There is no run to report, or ``out`` cannot be written or holds something else.
+        UsageError: There is no run to report or no such metric, or ``out`` cannot be written or holds something else.
     """
     loaded = load(folders)
-    analyses = tuple(analyse(comparison, roles) for comparison in comparisons(loaded.runs, roles))
+    runs = choosing(loaded.runs, metrics or {})
+    analyses = tuple(analyse(comparison, roles) for comparison in comparisons(runs, roles))
     notes = _notes(loaded)
     palette = colours(run.method for run in loaded.runs)
     with replacing(out) as scratch:
@@ -96,9 +106,9 @@ def _notes(loaded: Loaded) -> tuple[str, ...]:
 
 
 def _group_table(section: Section) -> GroupTable:
-    table = main_table(section.analysis)
-    notes = section.notes if section.analysis.rates_tuned else (UNTUNED, *section.notes)
-    return GroupTable(section.analysis.comparison.title, table.header, table.rows, notes)
+    analysis = section.analysis
+    notes = (UNTUNED, *section.notes)
+    return GroupTable(analysis.comparison.title, main_table(analysis), narrow_table(analysis), notes)
 
 
 class _CallableModule(ModuleType):

@@ -34,7 +34,7 @@ class Column:
 
     def holds(self, run: Run) -> TaskResult | None:
         """Return the run's result if it was measured under this column's convention."""
-        result = run.record.metrics.get(self.task)
+        result = run.result(self.task)
         return result if result is not None and _convention_of(result) == _convention(self) else None
 
 
@@ -81,18 +81,20 @@ def columns(comparison: Comparison) -> tuple[Column, ...]:
     seen: dict[tuple[str, ...], TaskResult] = {}
     tasks = comparison.runs[0].tasks
     for run in comparison.runs:
-        for task, result in run.record.metrics.items():
+        for task in run.record.metrics:
+            result = run.result(task)
+            assert result is not None, "the task is the record's own"
             seen.setdefault((task, *map(str, _convention_of(result))), result)
     ordered = sorted(seen.items(), key=lambda item: tasks.index(item[0][0]) if item[0][0] in tasks else len(tasks))
     several = {task for task, *_ in seen if sum(task == other for other, *_ in seen) > 1}
     return tuple(
         Column(
             task=key[0],
-            convention=result.convention,
+            convention=result.chosen.convention,
             metric=result.primary,
-            unit=result.unit,
-            higher_is_better=result.higher_is_better,
-            name=f"{key[0]} [{result.convention}]" if key[0] in several else key[0],
+            unit=result.chosen.unit,
+            higher_is_better=result.chosen.higher_is_better,
+            name=f"{key[0]} [{result.chosen.convention}]" if key[0] in several else key[0],
         )
         for key, result in ordered
     )
@@ -149,7 +151,7 @@ def scores_of(runs: Sequence[Run], column: Column) -> list[float]:
 
 
 def _convention_of(result: TaskResult) -> tuple[str, str, str, bool]:
-    return result.convention, result.primary, result.unit, result.higher_is_better
+    return result.chosen.convention, result.primary, result.chosen.unit, result.chosen.higher_is_better
 
 
 def _convention(column: Column) -> tuple[str, str, str, bool]:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from petl_bench.plan import Roles
 from petl_bench.report.aggregate import Column, Row, columns, row_of, trivial_row, trivial_scores
@@ -19,7 +20,6 @@ class Analysis:
 
     Attributes:
         rows: In the order of the table: trivial predictor, controls, reference, the others by method parameters.
-        rates_tuned: Every run had its learning rates tuned, so rows may be ranked.
         facts: What was run, as (what, text).
         notes: What a reader of the table has to know.
         missing: (what is missing, command that makes it), the reference's runs first.
@@ -31,7 +31,6 @@ class Analysis:
     rows: tuple[Row, ...]
     base: Baseline
     paired: tuple[PairedRow, ...]
-    rates_tuned: bool
     facts: tuple[tuple[str, str], ...]
     notes: tuple[str, ...]
     missing: tuple[tuple[str, str], ...]
@@ -53,7 +52,6 @@ def analyse(comparison: Comparison, roles: Roles) -> Analysis:
         rows=rows,
         base=base,
         paired=paired_rows(rows, cells, base),
-        rates_tuned=all(run.record.rates_tuned for run in comparison.runs),
         facts=tuple(facts(rows)),
         notes=(*_warnings(comparison, cells), *base.notes, *_on_errors(rows, base), *environment_notes(rows)),
         missing=missing,
@@ -64,17 +62,19 @@ def analyse(comparison: Comparison, roles: Roles) -> Analysis:
 def _missing(comparison: Comparison, roles: Roles, rows: Sequence[Row]) -> Iterator[tuple[str, str]]:
     """Yield the part that is missing and the command that makes it: the reference for every seed, the rest for one."""
     like, seeds = comparison.runs[0], sorted({run.seed for run in comparison.runs})
-    weights = comparison.weights
+    own = next(run for run in comparison.runs if run.weights == comparison.weights)
+    command = partial(run_command, like, axes=roles.axes)
+    weights = str(own.settings["backbone.weights"])
     if not comparison.references:
         for seed in seeds:
-            yield "reference", run_command(like, method=roles.reference, weights=weights, seed=seed)
-    present = {row.method for row in rows if row.runs and row.weights == weights}
+            yield "reference", command(method=roles.reference, weights=weights, seed=seed)
+    present = {row.method for row in rows if row.runs and row.weights == comparison.weights}
     for method in roles.floor:
         if method not in present:
-            yield f"floor `{method}`", run_command(like, method=method, weights=weights, seed=seeds[0])
+            yield f"floor `{method}`", command(method=method, weights=weights, seed=seeds[0])
     for row in rows:
         if row.missing:
-            yield f"control `{row.label}`", run_command(like, method=row.method, weights=row.weights, seed=seeds[0])
+            yield f"control `{row.label}`", command(method=row.method, weights=row.weights, seed=seeds[0])
 
 
 def _warnings(comparison: Comparison, cells: Sequence[Column]) -> list[str]:
@@ -83,6 +83,11 @@ def _warnings(comparison: Comparison, cells: Sequence[Column]) -> list[str]:
     if from_random:
         named = ", ".join(f"`{label}`" for label in from_random)
         notes.append(f"Warning: the backbone of {named} started from random weights, outside of the controls.")
+    others = [f"`{row.label}`" for row in comparison.configurations if row.weights != comparison.weights and row.runs]
+    if others:
+        notes.append(
+            f"Controls on other initial weights than the rest, compared with it on purpose: {', '.join(others)}."
+        )
     split = sorted({column.task for column in cells if column.name != column.task})
     if split:
         notes.append(

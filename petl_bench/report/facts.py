@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Iterator, Sequence
 
+from petl_bench.identity import flatten
 from petl_bench.records.run import Environment
 from petl_bench.report.aggregate import Row
-from petl_bench.report.load import Run, flatten
+from petl_bench.report.load import Run
 
 _COMMON = (
     ("Backbone", "backbone.name"),
@@ -29,8 +30,8 @@ def facts(rows: Sequence[Row]) -> Iterator[tuple[str, str]]:
     yield "Initial weights (hash)", _most_and_rest(_holders(rows, _weights))
     yield "Data (hash)", _most_and_rest(_holders(rows, lambda run: run.record.data_hash[:12]))
     yield "Peak learning rates", _most_and_rest(_holders(rows, _learning_rates))
-    yield "Rates tuned", _most_and_rest(_holders(rows, lambda run: "yes" if run.record.rates_tuned else "no"))
     seeds = {run.folder: ", ".join(map(str, row.seeds)) for row in rows for run in row.runs}
+    yield "Training loop (version)", _most_and_rest(_holders(rows, lambda run: run.record.engine_version))
     yield "Seeds", _most_and_rest(_holders(rows, lambda run: seeds[run.folder]))
     yield "Execution", _most_and_rest(_holders(rows, lambda run: run.record.execution))
     yield "Commit", _most_and_rest(_holders(rows, lambda run: _commit(run.record.environment)))
@@ -79,7 +80,8 @@ def _field(environment: Environment, key: str) -> object:
 
 
 def _weights(run: Run) -> str:
-    return f"{run.weights} ({run.record.weights_hash[:12]})"
+    source = str(run.settings["backbone.weights"]).partition(":")[0]
+    return source if source == run.weights else f"{source} ({run.weights[:12]})"
 
 
 def _learning_rates(run: Run) -> str:

@@ -120,13 +120,12 @@ def _scores_of_run(run: Run, base: Baseline) -> dict[str, float]:
 def _choose(references: Sequence[Configuration]) -> tuple[Configuration | None, list[str]]:
     if not references:
         return None, []
-    tuned = [row for row in references if any(run.record.rates_tuned for run in row.runs)]
-    chosen = max(tuned or references, key=lambda row: len(row.runs))
+    chosen = max(references, key=lambda row: len(row.runs))
     if len(references) == 1:
         return chosen, []
     return chosen, [
         f"{len(references)} configurations of the reference method were run; delta_m is relative to `{chosen.label}` "
-        "(tuned rates first, then the most seeds)."
+        "(the one with the most seeds)."
     ]
 
 

@@ -2,13 +2,14 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
+from petl_bench.config import digest
 from petl_bench.plan import Control, Roles
 from petl_bench.records.run import Ledger
-from petl_bench.report.load import Run
+from petl_bench.report.load import Run, lies_on
 
 RANDOM = "random"
 Kind = Literal["control", "reference", "method"]
@@ -43,12 +44,12 @@ class Configuration:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Configurations with the same backbone, decoder, data, tasks, size, steps and batch.
+    """Configurations that differ on the axes of the report alone, and controls on initial weights of their own.
 
     Attributes:
         slug: Names the group's files, different for different groups.
         title: The same in words.
-        weights: The main initial weights: the reference's, or else the most common.
+        weights: What identifies the initial weights of all rows but the controls.
         configurations: In the order of the table: controls, reference, the others by method parameters.
     """
 
@@ -70,26 +71,49 @@ class Comparison:
 
 def comparisons(runs: Iterable[Run], roles: Roles) -> tuple[Comparison, ...]:
     """Sort runs into comparison groups, largest first."""
-    groups: dict[str, list[Run]] = {}
+    kin: dict[str, list[Run]] = {}
     for run in runs:
-        groups.setdefault(run.record.comparison, []).append(run)
-    ordered = sorted(groups.values(), key=lambda members: (-len(members), _slug(members[0])))
-    slugs = Counter(_slug(members[0]) for members in ordered)
-    return tuple(_comparison(members, roles, shared_slug=slugs[_slug(members[0])] > 1) for members in ordered)
+        kin.setdefault(digest(run.kin(roles.axes)), []).append(run)
+    groups = [group for members in kin.values() for group in _by_weights(members, roles)]
+    groups.sort(key=lambda group: (-len(group[1]), _slug(group[1][0]), digest(_common(*group, roles))))
+    return tuple(
+        _comparison(members, weights, roles, _apart(weights, members, groups, roles)) for weights, members in groups
+    )
 
 
-def _comparison(runs: Sequence[Run], roles: Roles, *, shared_slug: bool) -> Comparison:
-    weights = _main_weights(runs, roles)
+def _common(weights: str, runs: Sequence[Run], roles: Roles) -> dict[str, Any]:
+    """Return what the rows of a group have in common, controls aside."""
+    return {**runs[0].kin(roles.axes), "engine_version": runs[0].record.engine_version, "weights": weights[:12]}
+
+
+def _apart(weights: str, runs: Sequence[Run], groups: Sequence[tuple[str, list[Run]]], roles: Roles) -> dict[str, Any]:
+    """Return the settings in which a group differs from the others that would be called the same."""
+    own = _common(weights, runs, roles)
+    alike = [_common(*group, roles) for group in groups if _slug(group[1][0]) == _slug(runs[0])]
+    differing = sorted({key for other in alike for key in {*own, *other} if own.get(key) != other.get(key)})
+    return {key: own.get(key, runs[0].settings.get(key, "none")) for key in differing}
+
+
+def _by_weights(runs: Sequence[Run], roles: Roles) -> Iterator[tuple[str, list[Run]]]:
+    """Yield initial weights with the runs that start from them, and beside these the controls on other weights."""
+    own = {run.weights for run in runs if _control_of(run, roles) is None}
+    for weights in sorted(own or {run.weights for run in runs}):
+        yield weights, [run for run in runs if run.weights == weights or _control_of(run, roles) is not None]
+
+
+def _comparison(runs: Sequence[Run], weights: str, roles: Roles, apart: Mapping[str, Any]) -> Comparison:
     groups: dict[str, list[Run]] = {}
     for run in sorted(runs, key=lambda run: run.seed):
         groups.setdefault(run.record.group, []).append(run)
     labels = _labels({key: members[0] for key, members in groups.items()}, weights, roles)
     rows = [_configuration(labels[key], members, roles, weights) for key, members in groups.items()]
-    slug, first = _slug(runs[0]), runs[0].settings
+    first = runs[0].settings
     names = [first["backbone.name"], first["decoder.name"], first["dataset.name"], f"{first['budget']} budget"]
+    names += [_count(len(runs[0].tasks), "task"), *(f"{key} {_short(value)}" for key, value in apart.items())]
+    suffix = f"-{digest(_common(weights, runs, roles))[:6]}" if apart else ""
     return Comparison(
-        slug=f"{slug}-{runs[0].record.comparison[:6]}" if shared_slug else slug,
-        title=", ".join(str(name) for name in [*names, _count(len(runs[0].tasks), "task")]),
+        slug=f"{_slug(runs[0])}{suffix}",
+        title=", ".join(str(name) for name in names),
         weights=weights,
         configurations=tuple(_in_order(rows, roles)),
     )
@@ -122,26 +146,15 @@ def _in_order(rows: Sequence[Configuration], roles: Roles) -> list[Configuration
     return [*controls, *references, *others]
 
 
-def _main_weights(runs: Sequence[Run], roles: Roles) -> str:
-    references = [run for run in runs if run.method == roles.reference]
-    for candidates in (references, runs):
-        counts = Counter(run.weights for run in candidates if run.weights != RANDOM)
-        if counts:
-            return counts.most_common(1)[0][0]
-    return RANDOM
-
-
 def _labels(configurations: Mapping[str, Run], main_weights: str, roles: Roles) -> dict[str, str]:
     """Label each configuration by its method and by what sets it apart from the method's other configurations."""
     labels: dict[str, str] = {}
     for key, run in configurations.items():
         kin = [other for other in configurations.values() if other.method == run.method]
-        own = {name for other in kin for name in other.settings if name.startswith(("method.", "train.learning_rate"))}
+        own = {name for other in kin for name in other.settings if lies_on(name, roles.axes)}
         differing = [name for name in sorted(own) if len({repr(other.settings.get(name)) for other in kin}) > 1]
-        shown = [f"{name.split('.', 1)[1]}={_short(run.settings.get(name))}" for name in differing]
+        shown = [f"{name.split('.', 1)[-1]}={_short(run.settings.get(name))}" for name in differing]
         control = _control_of(run, roles) if run.weights != main_weights else None
-        if control is None and run.weights != main_weights:
-            shown.append(f"weights={run.weights}")
         name = f"{control.label}: {run.method}" if control else run.method
         labels[key] = f"{name} ({', '.join(shown)})" if shown else name
     repeated = Counter(labels.values())

@@ -3,16 +3,17 @@
 import os
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from petl_bench.errors import UsageError
-from petl_bench.records.run import HistoryPoint, RunRecord
+from petl_bench.errors import UsageError, unknown_name
+from petl_bench.identity import content_of, flatten
+from petl_bench.records.run import HistoryPoint, RunRecord, TaskResult
 from petl_bench.records.store import CURVE, PICTURE, RECORD, SCORES, read_record, read_scores
 
 _USED_SETTINGS = (
@@ -36,11 +37,13 @@ class Run:
 
     Attributes:
         settings: The config flattened to dotted keys, the runtime left out.
+        chosen: Metrics that stand for a task in place of the data set's choice, by task.
     """
 
     folder: Path
     record: RunRecord
     settings: Mapping[str, Any]
+    chosen: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def method(self) -> str:
@@ -49,8 +52,22 @@ class Run:
 
     @property
     def weights(self) -> str:
-        """Initial weights of the backbone: ``pretrained``, ``random`` or ``file:PATH``."""
-        return self.settings["backbone.weights"]
+        """What identifies the initial weights: a hash of their content, or ``random``."""
+        return self.record.weights_hash
+
+    def result(self, task: str) -> TaskResult | None:
+        """Return the metrics of a task, with the one that stands for it."""
+        result = self.record.metrics.get(task)
+        name = self.chosen.get(task)
+        return result if result is None or name is None else result.model_copy(update={"primary": name})
+
+    def kin(self, axes: Sequence[str]) -> dict[str, Any]:
+        """Return what two runs of one table have in common, whatever their initial weights."""
+        record = self.record
+        content = content_of(
+            record.config, weights_hash="", data_hash=record.data_hash, engine_version=record.engine_version
+        )
+        return {key: value for key, value in content.items() if key != "seed" and not lies_on(key, axes)}
 
     @property
     def seed(self) -> int:
@@ -139,13 +156,31 @@ def load(folders: Sequence[Path]) -> Loaded:
     )
 
 
-def flatten(section: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the leaves of nested sections with their dotted keys."""
-    for key, value in section.items():
-        if isinstance(value, Mapping):
-            yield from flatten(value, f"{prefix}{key}.")  # pyright: ignore[reportUnknownArgumentType]
-        else:
-            yield f"{prefix}{key}", value
+def lies_on(key: str, axes: Sequence[str]) -> bool:
+    """Return whether a dotted key is one of the axes or lies below one."""
+    return any(key == axis or key.startswith(f"{axis}.") for axis in axes)
+
+
+def choosing(runs: Sequence[Run], metrics: Mapping[str, str]) -> tuple[Run, ...]:
+    """Return the runs with another metric standing for some tasks.
+
+    Raises:
+        UsageError: No run has such a task or metric.
+    """
+    for task, name in metrics.items():
+        results = [run.record.metrics[task] for run in runs if task in run.record.metrics]
+        if not results:
+            tasks = {task for run in runs for task in run.record.metrics}
+            raise unknown_name("task of these runs", task, tasks, command="petl-bench report --metric TASK=METRIC")
+        known = {metric for result in results for metric in result.metrics}
+        if name not in known:
+            raise unknown_name(f"metric of {task!r}", name, known, command=f"petl-bench report --metric {task}=METRIC")
+    return tuple(replace(run, chosen=_had_by(run, metrics)) for run in runs)
+
+
+def _had_by(run: Run, metrics: Mapping[str, str]) -> dict[str, str]:
+    had = run.record.metrics
+    return {task: name for task, name in metrics.items() if task in had and name in had[task].metrics}
 
 
 def _record_files(folder: Path) -> list[Path]:
@@ -167,9 +202,6 @@ def _read(path: Path) -> Run | None:
         return None
     settings = {key: value for key, value in flatten(record.config) if not key.startswith("runtime.")}
     if any(settings.get(key) is None for key in _USED_SETTINGS) or not isinstance(settings["tasks"], list):
-        return None
-    results = record.metrics.values()
-    if any(result.primary not in result.values or result.primary not in result.trivial for result in results):
         return None
     return Run(folder=path.parent, record=record, settings=settings)
 

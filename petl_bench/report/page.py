@@ -30,10 +30,8 @@ _PAGE = """\
 ## {{ section.analysis.comparison.title }}
 
 {{ section.table }}
-{% if not section.analysis.rates_tuned %}
 
 **{{ untuned }}**
-{% endif %}
 
 Raw numbers: [{{ section.stem }}.csv](tables/{{ section.stem }}.csv), for LaTeX: \
 [{{ section.stem }}.tex](tables/{{ section.stem }}.tex).

@@ -46,6 +46,8 @@ def paired_rows(rows: Sequence[Row], columns: Sequence[Column], base: Baseline) 
 def _comparable(run: Run, reference: Run, column: Column) -> bool:
     if column.holds(run) is None or column.holds(reference) is None:
         return False
+    if run.record.metrics[column.task].primary != column.metric:
+        return False  # the stored scores are those of the data set's own choice
     own, other = run.scores.get(column.task), reference.scores.get(column.task)
     return own is not None and other is not None and own.ndim == 1 and own.shape == other.shape and own.size > 1
 

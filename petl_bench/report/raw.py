@@ -82,11 +82,11 @@ def _raw_run(run: Run, row: Row, analysis: Analysis) -> dict[str, Any]:
         "label": row.label,
         "kind": row.kind,
         "method": run.method,
-        "weights": run.weights,
+        "weights": run.settings["backbone.weights"],
+        "weights_hash": run.weights,
         "seed": run.seed,
         "fingerprint": record.fingerprint,
         "execution": record.execution,
-        "rates_tuned": record.rates_tuned,
         "delta_m": delta_of_run(run, analysis.base),
         "images_per_second": record.images_per_second,
         **{f"seconds.{part}": value for part, value in record.seconds.model_dump().items()},
@@ -94,7 +94,7 @@ def _raw_run(run: Run, row: Row, analysis: Analysis) -> dict[str, Any]:
     if record.parameters is not None:
         raw |= {f"parameters.{owner}": number for owner, number in record.parameters.model_dump().items()}
     for task, result in record.metrics.items():
-        raw[f"{task}.convention"] = result.convention
-        raw |= {f"{task}.{name}": value for name, value in result.values.items()}
-        raw |= {f"{task}.trivial.{name}": value for name, value in result.trivial.items()}
+        for name, metric in result.metrics.items():
+            raw[f"{task}.{name}.convention"] = metric.convention
+            raw |= {f"{task}.{name}": metric.value, f"{task}.trivial.{name}": metric.trivial}
     return raw

@@ -1,9 +1,10 @@
-"""Tables as text, for Markdown and LaTeX."""
+"""Tables as text: of the page, for LaTeX, and the narrower one of a terminal."""
 
 import math
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+
+import pandas as pd
 
 from petl_bench.report.aggregate import Column, Row
 from petl_bench.report.analysis import Analysis
@@ -11,101 +12,71 @@ from petl_bench.report.paired import PairedRow
 from petl_bench.report.stats import Estimate
 
 NOTHING = "-"
-_LATEX = {
-    "\\": r"\textbackslash{}",
-    "&": r"\&",
-    "%": r"\%",
-    "$": r"\$",
-    "#": r"\#",
-    "_": r"\_",
-    "{": r"\{",
-    "}": r"\}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "|": r"\textbar{}",
-    "[": "{[}",
-    "]": "{]}",
-    "↑": r"$\uparrow$",
-    "↓": r"$\downarrow$",
-    "±": r"$\pm$",
-    "°": r"$^\circ$",
-}
+NARROW = ("method", "method parameters", "delta_m (%) ↑", "seeds")
+"""Columns of the terminal beside those of the tasks; the page has all."""
+_SYMBOLS = str.maketrans(
+    {"↑": r"$\uparrow$", "↓": r"$\downarrow$", "±": r"$\pm$", "°": r"$^\circ$", "[": "{[}", "]": "{]}"}
+)
 
 
-@dataclass(frozen=True)
-class Table:
-    """Text cells.
-
-    Attributes:
-        best: (row, column) of the cells to set off.
-    """
-
-    header: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    best: frozenset[tuple[int, int]] = frozenset()
-
-
-def main_table(analysis: Analysis) -> Table:
-    """Return the main table; the best values are set off only if every run's learning rates were tuned."""
+def main_table(analysis: Analysis) -> pd.DataFrame:
+    """Return the main table. No value is set off as the best: the learning rates are not tuned."""
     header = ["method", "method parameters", "decoder parameters", "% of one backbone"]
     tasks = len(analysis.comparison.runs[0].tasks)
     header += [f"% of {tasks} backbones"] if tasks > 1 else []
-    header += [f"{column.name} {column.metric} ({column.unit}) {column.arrow}" for column in analysis.columns]
+    header += [_heading(column) for column in analysis.columns]
     header += ["delta_m (%) ↑", "floor-corrected gain (%) ↑", "train seconds", "seeds"]
     digits = {column.name: _digits(analysis.rows, column) for column in analysis.columns}
-    rows: list[tuple[str, ...]] = []
+    rows: list[list[str]] = []
     for row in analysis.rows:
         if row.missing:
-            rows.append((row.label, "missing", *[NOTHING] * (len(header) - 2)))
+            rows.append([row.label, "missing", *[NOTHING] * (len(header) - 2)])
             continue
         cells = [row.label, *_parameter_cells(row, tasks)]
         cells += [_estimate(row.scores.get(column.name), digits[column.name]) for column in analysis.columns]
         cells += [_estimate(row.delta_m, 2, sign="+"), _estimate(row.gain, 2, sign="+")]
         cells += [_estimate(row.train_seconds, 1), str(len(row.seeds)) if row.runs else NOTHING]
-        rows.append(tuple(cells))
-    first_task = len(header) - 4 - len(analysis.columns)
-    best = _best(analysis, first_task) if analysis.rates_tuned else frozenset[tuple[int, int]]()
-    return Table(header=tuple(header), rows=tuple(rows), best=best)
+        rows.append(cells)
+    return pd.DataFrame(rows, columns=header, dtype=str)
 
 
-def paired_table(analysis: Analysis) -> Table:
+def narrow_table(analysis: Analysis) -> pd.DataFrame:
+    """Return what of the main table fits a terminal: parameters, every task, delta_m."""
+    whole = main_table(analysis)
+    tasks = {_heading(column) for column in analysis.columns}
+    return whole.filter(items=[name for name in whole.columns if name in NARROW or name in tasks])
+
+
+def paired_table(analysis: Analysis) -> pd.DataFrame:
     """Return the comparison with the reference over images: a line per row, a column per task."""
-    units = {line.column.name: line.column.unit for line in analysis.paired}
-    cells = {(line.label, line.column.name): line for line in analysis.paired}
-    labels = list(dict.fromkeys(line.label for line in analysis.paired))
-    rows = tuple((label, *(_paired_cell(cells.get((label, name))) for name in units)) for label in labels)
-    return Table(header=("method", *(f"{name} ({unit})" for name, unit in units.items())), rows=rows)
+    lines = [(line.label, f"{line.column.name} ({line.column.unit})", _paired_cell(line)) for line in analysis.paired]
+    cells = pd.DataFrame(lines, columns=["method", "task", "cell"], dtype=str)
+    wide = cells.pivot(index="method", columns="task", values="cell").fillna(NOTHING)
+    return wide.loc[cells["method"].unique(), cells["task"].unique()].rename_axis(columns=None).reset_index()
 
 
-def to_markdown(table: Table) -> str:
+def to_markdown(table: pd.DataFrame) -> str:
     """Return a GitHub table: first column left, the others right."""
-
-    def line(cells: Sequence[str]) -> str:
-        return "| " + " | ".join(cell.replace("|", r"\|").replace("\n", " ") for cell in cells) + " |"
-
-    lines = [line(table.header), line([":--", *["--:"] * (len(table.header) - 1)])]
-    lines += [line(cells) for cells in _set_off(table, str, lambda cell: f"**{cell}**")]
-    return "\n".join(lines)
+    cells = table.map(lambda cell: cell.replace("|", r"\|").replace("\n", " "))
+    sides = ["left", *["right"] * (len(table.columns) - 1)]
+    return cells.to_markdown(index=False, disable_numparse=True, colalign=sides)
 
 
-def to_latex(table: Table) -> str:
+def to_latex(table: pd.DataFrame) -> str:
     """Return a ``tabular`` for the package booktabs, every cell escaped."""
-
-    def line(cells: Sequence[str]) -> str:
-        return " & ".join(cells) + r" \\"
-
-    lines = [r"\begin{tabular}{l" + "r" * (len(table.header) - 1) + "}", r"\toprule"]
-    lines += [line([escape_latex(cell) for cell in table.header]), r"\midrule"]
-    lines += [line(cells) for cells in _set_off(table, escape_latex, lambda cell: rf"\textbf{{{cell}}}")]
-    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
+    style = table.style.hide(axis="index")
+    style.format(escape="latex").format_index(escape="latex", axis=1)
+    return with_symbols(style.to_latex(hrules=True, column_format="l" + "r" * (len(table.columns) - 1)))
 
 
-def escape_latex(text: str) -> str:
-    """Return ``text`` with everything that LaTeX would read as a command escaped."""
-    escaped = "".join(_LATEX.get(character, character) for character in text).replace(r"delta\_m", r"$\Delta_m$")
-    return re.sub(r"(?<![\w.\-])-(?=\d)", "$-$", escaped)
+def with_symbols(escaped: str) -> str:
+    """Return escaped LaTeX with arrows, signs and delta_m as mathematics, and brackets that end no line early."""
+    text = escaped.translate(_SYMBOLS).replace(r"delta\_m", r"$\Delta_m$")
+    return re.sub(r"(?<![\w.\-])-(?=\d)", "$-$", text)
+
+
+def _heading(column: Column) -> str:
+    return f"{column.name} {column.metric} ({column.unit}) {column.arrow}"
 
 
 def _parameter_cells(row: Row, tasks: int) -> list[str]:
@@ -125,9 +96,7 @@ def _estimate(value: Estimate | None, digits: int, *, sign: str = "") -> str:
     return mean if math.isnan(value.sd) else f"{mean} ± {value.sd:.{digits}f}"
 
 
-def _paired_cell(line: PairedRow | None) -> str:
-    if line is None:
-        return NOTHING
+def _paired_cell(line: PairedRow) -> str:
     test = line.test
     p_value = "p < 0.001" if test.p_value < 0.001 else f"p = {test.p_value:.3f}"
     return f"{test.difference:+.3g} ({test.low:+.3g} to {test.high:+.3g}), {p_value}"
@@ -136,26 +105,3 @@ def _paired_cell(line: PairedRow | None) -> str:
 def _digits(rows: Sequence[Row], column: Column) -> int:
     largest = max((abs(row.scores[column.name].mean) for row in rows if column.name in row.scores), default=0.0)
     return 2 if largest >= 10 else 3 if largest >= 1 else 4
-
-
-def _best(analysis: Analysis, first_task: int) -> frozenset[tuple[int, int]]:
-    """Return the best cell among reference and methods of every task, of delta_m and of the gain."""
-    ranked = [(index, row) for index, row in enumerate(analysis.rows) if row.kind in ("reference", "method")]
-    readers: list[tuple[Callable[[Row], Estimate | None], int]] = [
-        (lambda row, name=column.name: row.scores.get(name), 1 if column.higher_is_better else -1)
-        for column in analysis.columns
-    ]
-    readers += [(lambda row: row.delta_m, 1), (lambda row: row.gain, 1)]
-    best: set[tuple[int, int]] = set()
-    for offset, (read, sign) in enumerate(readers):
-        values = {index: sign * value.mean for index, row in ranked if (value := read(row)) is not None}
-        if len(values) > 1:
-            best.add((max(values, key=values.__getitem__), first_task + offset))
-    return frozenset(best)
-
-
-def _set_off(table: Table, escape: Callable[[str], str], emphasise: Callable[[str], str]) -> list[list[str]]:
-    return [
-        [emphasise(escape(cell)) if (i, j) in table.best else escape(cell) for j, cell in enumerate(cells)]
-        for i, cells in enumerate(table.rows)
-    ]

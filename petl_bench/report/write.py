@@ -1,13 +1,11 @@
 """Where a report goes: the files of a group, and a folder that is replaced only by a complete one."""
 
-import os
-import shutil
-import tempfile
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from petl_bench.errors import UsageError
+from petl_bench.files import appearing_folder
 from petl_bench.report.analysis import Analysis
 from petl_bench.report.figures import draw_delta_m, draw_tasks
 from petl_bench.report.page import Section
@@ -61,24 +59,16 @@ def replacing(out: Path) -> Generator[Path, None, None]:
     Raises:
         UsageError: ``out`` holds anything but a report, or cannot be written.
     """
-    try:
-        _require_report_or_nothing(out)
-        out.parent.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
-    except OSError as error:
-        raise UsageError(
-            f"The report folder {str(out)!r} cannot be written: {error.strerror or error}.\n"
-            "Type: petl-bench report --out FOLDER   with a folder of your own."
-        ) from None
-    try:
-        inner = scratch / "report"
-        inner.mkdir()
-        yield inner
-        if out.exists():
-            os.replace(out, scratch / "old")
-        os.replace(inner, out)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+    with ExitStack() as stack:
+        try:
+            _require_report_or_nothing(out)
+            scratch = stack.enter_context(appearing_folder(out))
+        except OSError as error:
+            raise UsageError(
+                f"The report folder {str(out)!r} cannot be written: {error.strerror or error}.\n"
+                "Type: petl-bench report --out FOLDER   with a folder of your own."
+            ) from None
+        yield scratch
 
 
 def _require_report_or_nothing(out: Path) -> None:

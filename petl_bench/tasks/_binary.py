@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -21,7 +20,12 @@ class BinaryTask(TaskSpec):
 
     fixed_channels = 1
     thresholds: ClassVar[tuple[float, ...]]
-    """Probabilities, ascending, at which the metric cuts the prediction."""
+    """Probabilities, ascending, at which the prediction is cut."""
+
+    @property
+    def fitted_range(self) -> tuple[float, float]:
+        """The lowest and the highest threshold of the primary metric."""
+        return self.thresholds[0], self.thresholds[-1]
 
     @abstractmethod
     def positive_weight(self, label: Tensor) -> Tensor | float:
@@ -35,6 +39,14 @@ class BinaryTask(TaskSpec):
         terms = F.binary_cross_entropy_with_logits(logits, positive.float(), reduction="none")
         weights = torch.where(positive, weight, 1 - weight) * valid
         return (weights * terms).sum() / valid.sum().clamp(min=1)
+
+    def statistics(self, prediction: Tensor, label: Tensor) -> dict[str, Tensor]:
+        """Count what is predicted above each threshold, for logits [B, 1, H, W] and labels [B, H, W].
+
+        Returns:
+            ``hits`` [B, T], true positives at each threshold, ``predicted`` [B, T], ``positives`` [B], ``valid`` [B].
+        """
+        return counts_over_thresholds(single_channel(prediction, label), label, self.thresholds)
 
     def decode(self, prediction: Tensor) -> Tensor:
         """Map logits [B, 1, H, W] to probabilities [B, H, W] in float32."""
@@ -52,28 +64,14 @@ class BinaryTask(TaskSpec):
         the trivial predictor thus gets the best of "everywhere", "nowhere" and the maps between.
         """
         frequency = mean_map(((label == 1).unsqueeze(1).float(), label != IGNORED) for label in labels)
+        low, high = self.fitted_range
         spread = frequency.max() - frequency.min()
         level = (frequency - frequency.min()) / spread if spread > 0 else torch.full_like(frequency, 0.5)
-        low, high = self.thresholds[0], self.thresholds[-1]
         margin = (high - low) / 100
         return (low + margin + level * (high - low - 2 * margin)).logit().float()
 
 
-@dataclass(frozen=True)
-class BinaryCounts:
-    """Pixel counts of each image, valid pixels only, float64 on the CPU."""
-
-    hits: Tensor
-    """True positives [B, T] at each threshold."""
-    predicted: Tensor
-    """Pixels above each threshold [B, T]."""
-    positives: Tensor
-    """Pixels whose label is 1 [B, 1]."""
-    valid: Tensor
-    """Pixels with a label [B]."""
-
-
-def counts_over_thresholds(logits: Tensor, label: Tensor, thresholds: tuple[float, ...]) -> BinaryCounts:
+def counts_over_thresholds(logits: Tensor, label: Tensor, thresholds: tuple[float, ...]) -> dict[str, Tensor]:
     """Count what ``sigmoid(logits) > threshold`` finds, for all thresholds in one pass.
 
     Probabilities and thresholds are compared in float32; a NaN is above no threshold.
@@ -96,16 +94,16 @@ def counts_over_thresholds(logits: Tensor, label: Tensor, thresholds: tuple[floa
     shape = (len(label), len(cuts) + 1, 3)
     kind = label.clamp(max=2)  # 0, 1, or 2 without truth
     cells = (image * shape[1] + exceeded) * shape[2] + kind
-    histogram = torch.bincount(cells.flatten(), minlength=shape[0] * shape[1] * shape[2]).view(shape).cpu().double()
+    histogram = torch.bincount(cells.flatten(), minlength=shape[0] * shape[1] * shape[2]).view(shape).to(torch.int32)
     above = histogram.flip(1).cumsum(1).flip(1)  # [B, T + 1, 3]: pixels that exceed at least so many cuts
-    return BinaryCounts(
-        hits=above[:, 1:, 1],
-        predicted=above[:, 1:, :2].sum(dim=-1),
-        positives=above[:, :1, 1],
-        valid=above[:, 0, :2].sum(dim=-1),
-    )
+    return {
+        "hits": above[:, 1:, 1],
+        "predicted": above[:, 1:, 0] + above[:, 1:, 1],
+        "positives": above[:, 0, 1],
+        "valid": above[:, 0, 0] + above[:, 0, 1],
+    }
 
 
-def overlap(numerator: Tensor, denominator: Tensor) -> Tensor:
+def overlap(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
     """Divide, with 1 where the denominator is 0: nothing predicted where nothing is."""
-    return torch.where(denominator > 0, numerator / denominator.where(denominator > 0, 1), 1.0)
+    return np.where(denominator > 0, numerator / np.where(denominator > 0, denominator, 1), 1.0)

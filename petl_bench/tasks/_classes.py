@@ -10,11 +10,19 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from petl_bench.tasks._draw import draw_classes
-from petl_bench.tasks.base import IGNORED, Metric, TaskSpec, different_sizes
+from petl_bench.tasks.base import IGNORED, Statistics, TaskSpec, different_sizes, no_values
 
 
 class ClassTask(TaskSpec):
-    """One class for every pixel. Labels: integers [B, H, W], 255 where there is no truth."""
+    """One class for every pixel. Labels: integers [B, H, W], 255 where there is no truth.
+
+    Metrics, from the counts of the whole set, in percent:
+    ``miou``: intersection over union per class, mean over the classes, background included, with TP + FP + FN > 0, as
+    defined by torchmetrics' ``MulticlassJaccardIndex(average="macro")``. It is not the mean of the images' own values.
+    ``miou_all``: the same with 0 for a class that occurs neither in truth nor in prediction.
+    ``pixel_accuracy``: share of valid pixels whose class is right.
+    An image's score is the mean intersection over union of the classes that it holds in truth or prediction.
+    """
 
     def loss(self, prediction: Tensor, label: Tensor) -> Tensor:
         """Return the cross-entropy, mean over the valid pixels of the batch."""
@@ -22,9 +30,36 @@ class ClassTask(TaskSpec):
         losses = F.cross_entropy(prediction.float(), label.long(), ignore_index=IGNORED, reduction="none")
         return losses.sum() / (label != IGNORED).sum().clamp(min=1)
 
-    def metric(self) -> ClassMetric:
-        """Return an empty ``ClassMetric``."""
-        return ClassMetric(self.channels)
+    def statistics(self, prediction: Tensor, label: Tensor) -> dict[str, Tensor]:
+        """Return ``confusion`` [B, C, C], pixels by true and by predicted class, of logits [B, C, H, W]."""
+        expected = (label.shape[0], self.channels, *label.shape[1:])
+        if prediction.shape != expected:
+            raise ValueError(f"Expected a prediction {list(expected)} for this label, got {list(prediction.shape)}.")
+        truth, classes = classes_of(label, self.channels), best_class(prediction)
+        image = torch.arange(len(label), device=label.device)[:, None, None]
+        shape = (len(label), self.channels + 1, self.channels)
+        cells = (image * shape[1] + truth) * shape[2] + classes  # [B, H, W]
+        confusion = torch.bincount(cells.flatten(), minlength=shape[0] * shape[1] * shape[2]).view(shape)
+        return {"confusion": confusion[:, :-1].to(torch.int32)}
+
+    def values(self, statistics: Statistics) -> dict[str, float]:
+        """Return the metrics of a set of images from its confusion counts."""
+        confusion = statistics["confusion"].sum(axis=0, dtype=np.int64)
+        if not confusion.any():
+            return no_values(self)
+        hits, union = _hits_and_union(confusion)
+        overlaps = 100 * hits / union.clip(min=1)
+        return {
+            "miou": float(overlaps[union > 0].mean()),
+            "miou_all": float(overlaps.mean()),
+            "pixel_accuracy": float(100 * hits.sum() / confusion.sum()),
+        }
+
+    def scores(self, statistics: Statistics) -> np.ndarray:
+        """Return every image's mean intersection over union."""
+        hits, union = _hits_and_union(statistics["confusion"].astype(np.int64))
+        with np.errstate(invalid="ignore"):
+            return 100 * (hits / union.clip(min=1)).sum(axis=1) / (union > 0).sum(axis=1)  # 0 / 0 is NaN
 
     def decode(self, prediction: Tensor) -> Tensor:
         """Map logits [B, C, H, W] to class numbers [B, H, W], int64."""
@@ -50,56 +85,6 @@ class ClassTask(TaskSpec):
         return logits[:, None, None].repeat(1, *size)  # [C, H, W]
 
 
-class ClassMetric(Metric):
-    """Convention ``miou``: counts of the whole set, then intersection over union per class, then their mean.
-
-    ``miou``: mean over the classes, background included, with TP + FP + FN > 0, as defined by torchmetrics'
-    ``MulticlassJaccardIndex(average="macro")``. It is not the mean of the images' own values.
-    ``miou_all``: the same with 0 for a class that occurs neither in truth nor in prediction.
-    ``pixel_accuracy``: share of valid pixels whose class is right.
-
-    All in percent. An image's score is the mean over the classes that it holds in truth or prediction.
-    """
-
-    def __init__(self, num_classes: int) -> None:
-        # Importing torchmetrics takes seconds that a listing of tasks should not pay.
-        from torchmetrics.classification import MulticlassJaccardIndex
-
-        self.num_classes = num_classes
-        self._jaccard = MulticlassJaccardIndex(
-            num_classes, average="macro", ignore_index=IGNORED, validate_args=False, sync_on_compute=False
-        )
-
-    @torch.no_grad()
-    def update(self, prediction: Tensor, label: Tensor) -> Tensor:
-        """Add logits [B, C, H, W] and labels [B, H, W]; return each image's mean intersection over union [B]."""
-        expected = (label.shape[0], self.num_classes, *label.shape[1:])
-        if prediction.shape != expected:
-            raise ValueError(f"Expected a prediction {list(expected)} for this label, got {list(prediction.shape)}.")
-        truth = classes_of(label, self.num_classes)
-        classes = best_class(prediction)
-        self._jaccard.to(label.device).update(classes, label)
-
-        image = torch.arange(len(label), device=label.device)[:, None, None]
-        shape = (len(label), self.num_classes + 1, self.num_classes)
-        cells = (image * shape[1] + truth) * shape[2] + classes  # [B, H, W]
-        confusion = torch.bincount(cells.flatten(), minlength=shape[0] * shape[1] * shape[2]).view(shape)
-        hits, union = _hits_and_union(confusion[:, :-1].cpu())
-        return 100 * (hits / union.clamp(min=1)).sum(dim=1) / (union > 0).sum(dim=1)
-
-    def compute(self) -> dict[str, float]:
-        """Return ``miou``, ``miou_all`` and ``pixel_accuracy`` in percent."""
-        confusion = self._jaccard.confmat.cpu()
-        if not confusion.any():
-            return dict.fromkeys(("miou", "miou_all", "pixel_accuracy"), float("nan"))
-        hits, union = _hits_and_union(confusion)
-        return {
-            "miou": 100 * float(self._jaccard.compute()),
-            "miou_all": 100 * float((hits / union.clamp(min=1)).mean()),
-            "pixel_accuracy": 100 * float(hits.sum() / confusion.sum()),
-        }
-
-
 def best_class(prediction: Tensor) -> Tensor:
     """Return the number of the largest logit, the first one of equals: [B, C, H, W] to [B, H, W], int64."""
     # On the CPU ``argmax`` over this dimension takes four times as long.
@@ -120,8 +105,7 @@ def classes_of(label: Tensor, num_classes: int) -> Tensor:
     return label.long().where(valid, num_classes)
 
 
-def _hits_and_union(confusion: Tensor) -> tuple[Tensor, Tensor]:
-    """Return TP and TP + FP + FN per class [..., C] in float64 of counts [..., truth, prediction]."""
-    confusion = confusion.double()
-    hits = confusion.diagonal(dim1=-2, dim2=-1)
-    return hits, confusion.sum(dim=-1) + confusion.sum(dim=-2) - hits
+def _hits_and_union(confusion: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return true positives and TP + FP + FN [..., C] of confusion counts [..., C, C]."""
+    hits = confusion.diagonal(axis1=-2, axis2=-1)
+    return hits, confusion.sum(axis=-1) + confusion.sum(axis=-2) - hits

@@ -1,10 +1,11 @@
-"""What a dense task is: its loss, its metric, how its labels are resized and drawn."""
+"""What a dense task is: its loss, its metrics, how its labels are drawn."""
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
-from typing import ClassVar, Literal
+from collections.abc import Iterable, Mapping
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -16,14 +17,22 @@ IGNORED = 255
 """Label of a pixel without truth in maps of integers."""
 
 
-class Metric(ABC):
-    """Accumulates batches, then gives the values of the whole set.
+Statistics = Mapping[str, np.ndarray]
+"""By name, one row an image: all that the values of a metric are made of, [N, ...]."""
 
-    Accumulators are integers or float64 on the CPU, so the batches may lie on any device and their grouping does
-    not change the result. Nothing is synchronised between processes.
+
+class Metric:
+    """Collects what the values are made of, image by image, then gives the values of the whole set.
+
+    Statistics are integers or float64 on the CPU, so the batches may lie on any device and their grouping does not
+    change the result. Nothing is synchronised between processes.
     """
 
-    @abstractmethod
+    def __init__(self, spec: TaskSpec) -> None:
+        self._spec = spec
+        self._parts: list[Statistics] = []
+
+    @torch.no_grad()
     def update(self, prediction: Tensor, label: Tensor) -> Tensor:
         """Add a batch.
 
@@ -32,13 +41,22 @@ class Metric(ABC):
             label: Labels as stored, [B, H, W] or [B, C, H, W].
 
         Returns:
-            One score per image [B], float64 on the CPU, in the unit of the primary value; NaN for an image without
-            any valid pixel.
+            One score per image [B], float64 on the CPU, in the unit of the task's own primary value; NaN for an image
+            without any valid pixel.
         """
+        part = {name: tensor.cpu().numpy() for name, tensor in self._spec.statistics(prediction, label).items()}
+        self._parts.append(part)
+        return torch.from_numpy(self._spec.scores(part))
 
-    @abstractmethod
+    def statistics(self) -> Statistics:
+        """Return what every image contributes, in the order in which they were added."""
+        return {name: np.concatenate([part[name] for part in self._parts]) for name in self._parts[0]}
+
     def compute(self) -> dict[str, float]:
         """Return the values of everything added so far by name, all NaN if no pixel was valid."""
+        if not self._parts:
+            return dict.fromkeys(self._spec.metrics, math.nan)
+        return self._spec.values(self.statistics())
 
 
 class TaskSpec(ABC):
@@ -48,18 +66,11 @@ class TaskSpec(ABC):
     """Set by the registry."""
     loss_weight: ClassVar[float]
     """Weight of the loss in the sum over tasks, as in Maninis et al., 2019, https://arxiv.org/abs/1904.08918."""
-    label_resize: ClassVar[Literal["nearest", "normals", "depth"]]
-    """How a label follows a resize of its image."""
-    ignore: ClassVar[int | None]
-    """Label of a pixel without truth; None where another rule marks it."""
-    convention: ClassVar[str]
-    """Definition behind the primary value; values of different conventions are not comparable."""
-    convention_version: ClassVar[int]
+    metrics: ClassVar[Mapping[str, tuple[str, bool, str]]]
+    """By name: unit ("%", "deg", "m", or "" for a plain number), whether higher is better, and the version of the
+    definition, thresholds included. Values of different versions are not comparable."""
     primary: ClassVar[str]
-    """Key of the primary value in ``Metric.compute()``."""
-    unit: ClassVar[str]
-    """Unit of the primary value: "%", "deg", "m", or "" for a plain number."""
-    higher_is_better: ClassVar[bool]
+    """The metric that stands for the task unless the data set says another."""
     fixed_channels: ClassVar[int | None] = None
     """Output channels that the task always has; None where the dataset says it."""
 
@@ -88,8 +99,41 @@ class TaskSpec(ABC):
         """
 
     @abstractmethod
+    def statistics(self, prediction: Tensor, label: Tensor) -> dict[str, Tensor]:
+        """Return, for every image, what the values are made of: [B, ...] by name, integers or float64.
+
+        Args:
+            prediction: Raw network output [B, C, H, W] at the resolution of the label.
+            label: Labels as stored, [B, H, W] or [B, C, H, W].
+
+        Raises:
+            ValueError: The shapes do not belong together, or a label is none.
+        """
+
+    @abstractmethod
+    def values(self, statistics: Statistics) -> dict[str, float]:
+        """Return every metric of a set of images from their statistics [N, ...], all NaN if no pixel was valid.
+
+        The rows may be any resample of the images.
+        """
+
+    @abstractmethod
+    def scores(self, statistics: Statistics) -> np.ndarray:
+        """Return one score per image [N], float64, in the unit of the primary value; NaN without any valid pixel."""
+
     def metric(self) -> Metric:
         """Return an empty accumulator."""
+        return Metric(self)
+
+    def convention(self, metric: str, size: tuple[int, int], images: str) -> str:
+        """Return the convention of a value: definition and version, resolution, list of images.
+
+        Args:
+            metric: A name of ``metrics``.
+            size: Height and width in pixels at which it was scored.
+            images: Which images were scored: ``test:300``.
+        """
+        return f"{metric}/{self.metrics[metric][2]}@{size[0]}x{size[1]}/{images}"
 
     @abstractmethod
     def decode(self, prediction: Tensor) -> Tensor:
@@ -126,6 +170,11 @@ def single_channel(prediction: Tensor, label: Tensor) -> Tensor:
             f"got {list(prediction.shape)} and {list(label.shape)}."
         )
     return prediction[:, 0].float()
+
+
+def no_values(spec: TaskSpec) -> dict[str, float]:
+    """Return the values of a set without any valid pixel."""
+    return dict.fromkeys(spec.metrics, math.nan)
 
 
 def image_sums(values: Tensor) -> Tensor:

@@ -2,68 +2,46 @@
 
 from __future__ import annotations
 
-import torch
+import numpy as np
 from torch import Tensor
 
-from petl_bench.tasks._binary import BinaryTask, counts_over_thresholds, overlap
-from petl_bench.tasks.base import TASKS, Metric, single_channel
+from petl_bench.tasks._binary import BinaryTask, overlap
+from petl_bench.tasks.base import TASKS, Statistics, no_values
 
 THRESHOLDS = tuple(percent / 100 for percent in range(1, 100))
 
 
 @TASKS.register("edges")
 class Edges(BinaryTask):
-    """Whether a pixel is on a boundary; BCE with 0.95 for positive and 0.05 for negative terms."""
+    """Whether a pixel is on a boundary; BCE with 0.95 for positive and 0.05 for negative terms.
+
+    ``pixel_f``: F = 2 * TP / (predicted + positives), in percent, of the counts pooled over all images, at the best of
+    the thresholds 0.01, 0.02 ... 0.99; a pixel is predicted if its probability is above. A predicted pixel is right
+    only if that very pixel is labelled: no tolerance, no thinning, no one-to-one matching. It is therefore lower than
+    the ODS-F of boundary benchmarks, which is another convention and not computed here.
+    An image's score is its own F at threshold 0.5; an empty prediction of an empty truth counts as 1.
+    """
 
     loss_weight = 50.0
-    label_resize = "nearest"
-    ignore = 255
-    convention = "pixel_f"
-    convention_version = 1
+    metrics = {"pixel_f": ("%", True, "1[0.01:0.99:99]")}
     primary = "pixel_f"
-    unit = "%"
-    higher_is_better = True
     thresholds = THRESHOLDS
 
     def positive_weight(self, label: Tensor) -> float:
         """Return 0.95 for every batch."""
         return 0.95
 
-    def metric(self) -> EdgesMetric:
-        """Return an empty ``EdgesMetric``."""
-        return EdgesMetric()
+    def values(self, statistics: Statistics) -> dict[str, float]:
+        """Return ``pixel_f`` of a set of images from counts over thresholds."""
+        if not statistics["valid"].any():
+            return no_values(self)
+        hits, predicted = (statistics[name].sum(axis=0, dtype=np.int64) for name in ("hits", "predicted"))
+        positives = statistics["positives"].sum(dtype=np.int64)
+        return {"pixel_f": 100 * float(overlap(2 * hits, predicted + positives).max())}
 
-
-class EdgesMetric(Metric):
-    """Convention ``pixel_f``: F of the pixels at the best of 99 thresholds for the whole set, in percent.
-
-    F = 2 * TP / (predicted + positives) of the counts pooled over all images, at thresholds 0.01, 0.02 ... 0.99; a
-    pixel is predicted if its probability is above. A predicted pixel is right only if that very pixel is labelled:
-    no tolerance, no thinning, no one-to-one matching. It is therefore lower than the ODS-F of boundary benchmarks,
-    which is another convention and not computed here.
-
-    An image's score is its own F at threshold 0.5; an empty prediction of an empty truth counts as 1.
-    """
-
-    def __init__(self) -> None:
-        self._hits = torch.zeros(len(THRESHOLDS), dtype=torch.float64)
-        self._predicted = torch.zeros(len(THRESHOLDS), dtype=torch.float64)
-        self._positives = 0.0
-        self._valid = 0.0
-
-    @torch.no_grad()
-    def update(self, prediction: Tensor, label: Tensor) -> Tensor:
-        """Add logits [B, 1, H, W] and labels [B, H, W]; return each image's F at 0.5 [B]."""
-        counts = counts_over_thresholds(single_channel(prediction, label), label, THRESHOLDS)
-        self._hits += counts.hits.sum(dim=0)
-        self._predicted += counts.predicted.sum(dim=0)
-        self._positives += float(counts.positives.sum())
-        self._valid += float(counts.valid.sum())
-        f = overlap(2 * counts.hits, counts.predicted + counts.positives)  # [B, T]
-        return (100 * f[:, THRESHOLDS.index(0.5)]).where(counts.valid > 0, torch.nan)
-
-    def compute(self) -> dict[str, float]:
-        """Return ``pixel_f`` in percent."""
-        if not self._valid:
-            return {"pixel_f": float("nan")}
-        return {"pixel_f": 100 * float(overlap(2 * self._hits, self._predicted + self._positives).max())}
+    def scores(self, statistics: Statistics) -> np.ndarray:
+        """Return every image's own F at threshold 0.5."""
+        at = THRESHOLDS.index(0.5)
+        hits, predicted = statistics["hits"][:, at], statistics["predicted"][:, at]
+        f = overlap(2 * hits, predicted + statistics["positives"])
+        return np.where(statistics["valid"] > 0, 100 * f, np.nan)

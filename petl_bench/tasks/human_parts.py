@@ -9,10 +9,5 @@ class HumanParts(ClassTask):
     """The body part of every pixel; class 0 is the background. An image without any part is 255 throughout."""
 
     loss_weight = 2.0
-    label_resize = "nearest"
-    ignore = 255
-    convention = "miou"
-    convention_version = 1
+    metrics = {"miou": ("%", True, "1"), "miou_all": ("%", True, "1"), "pixel_accuracy": ("%", True, "1")}
     primary = "miou"
-    unit = "%"
-    higher_is_better = True

@@ -9,36 +9,79 @@ import torch
 from torch import Tensor
 
 from petl_bench.tasks._draw import hatched, to_uint8
-from petl_bench.tasks.base import TASKS, Metric, TaskSpec, image_sums, mean_map
+from petl_bench.tasks.base import TASKS, Statistics, TaskSpec, image_sums, mean_map, no_values
 
-BINS_PER_DEGREE = 100
+BINS_PER_DEGREE = 4  # so that the limits of WITHIN_DEGREES are edges of bins
 WITHIN_DEGREES = {"within_11_25": 11.25, "within_22_5": 22.5, "within_30": 30.0}
 
 
 @TASKS.register("normals")
 class SurfaceNormals(TaskSpec):
-    """The unit normal of the surface at every pixel. Labels: [B, 3, H, W], all zero where there is no truth."""
+    """The unit normal of the surface at every pixel. Labels: [B, 3, H, W], all zero or not finite without truth.
+
+    Metrics of the angle between prediction and truth over all valid pixels of the set; a prediction of length 0 is 90
+    degrees off:
+    ``mean_angular_error`` in degrees, which the field often prints under the name "rmse"; ``median``, of counts in bins
+    of 0.25 degree, by straight lines inside the bin; ``rmse``; and the percentages ``within_11_25``, ``within_22_5``,
+    ``within_30`` of pixels whose angle is smaller. An image's score is its own mean angle.
+    """
 
     loss_weight = 10.0
-    label_resize = "normals"
-    ignore = None
-    convention = "mean_angular_error"
-    convention_version = 1
+    metrics = {
+        "mean_angular_error": ("deg", False, "1"),
+        "median": ("deg", False, "2"),
+        "rmse": ("deg", False, "1"),
+        "within_11_25": ("%", True, "1"),
+        "within_22_5": ("%", True, "1"),
+        "within_30": ("%", True, "1"),
+    }
     primary = "mean_angular_error"
-    unit = "deg"
-    higher_is_better = False
     fixed_channels = 3
 
     def loss(self, prediction: Tensor, label: Tensor) -> Tensor:
         """Return the L1 distance of the normalised prediction, mean over components of the batch's valid pixels."""
         _check_shapes(prediction, label)
-        valid = (label != 0).any(dim=1, keepdim=True)  # [B, 1, H, W]
-        distance = (unit_vectors(prediction) - label).abs() * valid
+        valid = is_valid(label).unsqueeze(1)  # [B, 1, H, W]
+        # A label that is no number times a mask of 0 would still be none.
+        distance = (unit_vectors(prediction) - label.where(valid, 0)).abs() * valid
         return distance.sum() / (3 * valid.sum()).clamp(min=1)
 
-    def metric(self) -> NormalsMetric:
-        """Return an empty ``NormalsMetric``."""
-        return NormalsMetric()
+    def statistics(self, prediction: Tensor, label: Tensor) -> dict[str, Tensor]:
+        """Return ``angle_sum`` [B] in degrees, ``square_sum`` [B] and ``histogram`` [B, bins] of the angles."""
+        _check_shapes(prediction, label)
+        valid = is_valid(label)
+        truth = label.where(valid.unsqueeze(1), 0)
+        angles = angles_degrees(prediction.double(), truth.double())  # [B, H, W]; float32 would depend on the batch
+        bins = (angles * BINS_PER_DEGREE).nan_to_num(180 * BINS_PER_DEGREE).long().clamp(max=180 * BINS_PER_DEGREE - 1)
+        image = torch.arange(len(label), device=label.device)[:, None, None]
+        shape = (len(label), 180 * BINS_PER_DEGREE)
+        histogram = torch.bincount((image * shape[1] + bins)[valid], minlength=shape[0] * shape[1]).view(shape)
+        return {
+            "angle_sum": image_sums(angles.where(valid, 0)),
+            "square_sum": image_sums(angles.square().where(valid, 0)),
+            "histogram": histogram.to(torch.int32),
+        }
+
+    def values(self, statistics: Statistics) -> dict[str, float]:
+        """Return the metrics of a set of images from sums and counts of angles."""
+        histogram = statistics["histogram"].sum(axis=0, dtype=np.int64)
+        valid = int(histogram.sum())
+        if not valid:
+            return no_values(self)
+        return {
+            "mean_angular_error": float(statistics["angle_sum"].sum() / valid),
+            "median": _median(histogram),
+            "rmse": float((statistics["square_sum"].sum() / valid) ** 0.5),
+            **{
+                name: float(100 * histogram[: round(limit * BINS_PER_DEGREE)].sum() / valid)
+                for name, limit in WITHIN_DEGREES.items()
+            },
+        }
+
+    def scores(self, statistics: Statistics) -> np.ndarray:
+        """Return every image's own mean angle in degrees."""
+        with np.errstate(invalid="ignore"):
+            return statistics["angle_sum"] / statistics["histogram"].sum(axis=1)  # 0 / 0 is NaN
 
     def decode(self, prediction: Tensor) -> Tensor:
         """Map raw vectors [B, 3, H, W] to unit vectors [B, 3, H, W]."""
@@ -50,66 +93,28 @@ class SurfaceNormals(TaskSpec):
 
     def trivial(self, labels: Iterable[Tensor]) -> Tensor:
         """Return the direction [3, H, W] of the mean normal at each pixel; towards +z where the mean is 0."""
-        mean = mean_map((label, (label != 0).any(dim=1)) for label in labels)
+        mean = mean_map((label, is_valid(label)) for label in labels)
         forward = torch.tensor([0.0, 0.0, 1.0], dtype=torch.float64)[:, None, None]
-        return unit_vectors(torch.where((mean != 0).any(dim=0), mean, forward))
+        return unit_vectors(torch.where((mean != 0).any(dim=0), mean, forward)).float()
 
 
-class NormalsMetric(Metric):
-    """Convention ``mean_angular_error``: the angle between prediction and truth in degrees, mean over all valid pixels.
+def is_valid(label: Tensor) -> Tensor:
+    """Return where [B, H, W] a label [B, 3, H, W] is a direction: finite and not all zero."""
+    return (label != 0).any(dim=1) & label.isfinite().all(dim=1)
 
-    The field often prints this mean under the name "rmse". Also ``median`` (of a histogram with bins of 0.01 degree:
-    within 0.005 of the exact one), ``rmse``, and the percentages ``within_11_25``, ``within_22_5``, ``within_30`` of
-    pixels whose angle is smaller. A prediction of length 0 is 90 degrees off. An image's score is its own mean angle.
-    """
 
-    def __init__(self) -> None:
-        self._sum = 0.0
-        self._sum_of_squares = 0.0
-        self._valid = 0
-        self._within = dict.fromkeys(WITHIN_DEGREES, 0)
-        self._histogram = torch.zeros(180 * BINS_PER_DEGREE, dtype=torch.int64)
-
-    @torch.no_grad()
-    def update(self, prediction: Tensor, label: Tensor) -> Tensor:
-        """Add raw vectors [B, 3, H, W] and labels [B, 3, H, W]; return each image's mean angle [B] in degrees."""
-        _check_shapes(prediction, label)
-        valid = (label != 0).any(dim=1)  # [B, H, W]
-        angles = angles_degrees(prediction, label)  # [B, H, W]
-        sums = image_sums(angles.where(valid, 0))
-        counts = valid.sum(dim=(1, 2)).cpu()
-        self._sum += float(sums.sum())
-        self._sum_of_squares += float(image_sums(angles.square().where(valid, 0)).sum())
-        self._valid += int(counts.sum())
-        kept = angles[valid]
-        for key, limit in WITHIN_DEGREES.items():
-            self._within[key] += int((kept < limit).sum())
-        last = len(self._histogram) - 1
-        bins = (kept * BINS_PER_DEGREE).long().clamp(0, last)
-        self._histogram += torch.bincount(bins, minlength=last + 1).cpu()
-        return sums / counts  # 0 / 0 is NaN
-
-    def compute(self) -> dict[str, float]:
-        """Return ``mean_angular_error``, ``median``, ``rmse`` in degrees and the ``within_...`` values in percent."""
-        if not self._valid:
-            return dict.fromkeys(("mean_angular_error", "median", "rmse", *WITHIN_DEGREES), float("nan"))
-        return {
-            "mean_angular_error": self._sum / self._valid,
-            "median": self._median(),
-            "rmse": (self._sum_of_squares / self._valid) ** 0.5,
-            **{key: 100 * count / self._valid for key, count in self._within.items()},
-        }
-
-    def _median(self) -> float:
-        """Return the mean of the centres of the bins of the two middle angles in degrees."""
-        ranks = torch.tensor([(self._valid - 1) // 2, self._valid // 2])
-        bins = torch.searchsorted(self._histogram.cumsum(0), ranks, right=True)
-        return float((bins + 0.5).mean()) / BINS_PER_DEGREE
+def _median(histogram: np.ndarray) -> float:
+    """Return the median of angles counted in bins, in degrees: by straight lines inside its bin."""
+    below = np.concatenate([[0], histogram.cumsum()])
+    half = below[-1] / 2
+    at = int(np.searchsorted(below, half, side="left")) - 1
+    at = max(at, 0)
+    return (at + (half - below[at]) / histogram[at]) / BINS_PER_DEGREE
 
 
 def unit_vectors(vectors: Tensor) -> Tensor:
-    """Normalise along the channel dimension, third from the end, in float32; a zero vector stays zero."""
-    vectors = vectors.float()
+    """Normalise along the channel dimension, third from the end, in float32 or float64; a zero vector stays zero."""
+    vectors = vectors if vectors.dtype == torch.float64 else vectors.float()
     # ``torch.linalg.vector_norm`` over this dimension takes sixteen times as long on the CPU.
     squared_length = vectors.square().sum(dim=-3, keepdim=True)
     # Dividing by 1 and not by a tiny number keeps the gradient of a zero output finite and small.

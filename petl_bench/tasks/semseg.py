@@ -9,10 +9,5 @@ class SemanticSegmentation(ClassTask):
     """The class of every pixel, background included."""
 
     loss_weight = 1.0
-    label_resize = "nearest"
-    ignore = 255
-    convention = "miou"
-    convention_version = 1
+    metrics = {"miou": ("%", True, "1"), "miou_all": ("%", True, "1"), "pixel_accuracy": ("%", True, "1")}
     primary = "miou"
-    unit = "%"
-    higher_is_better = True

@@ -41,12 +41,14 @@ def run_folder(place: Path, method: str) -> Path:
 def test_a_run_leaves_a_complete_folder(place: Path) -> None:
     folder = run_folder(place, "vmt")
     names = {path.name for path in folder.iterdir()}
-    assert names == {"record.json", "metrics.jsonl", "scores.npz", "trainable.safetensors", "predictions.png"}
+    arrays = {"scores.npz", "statistics.npz", "trainable.safetensors"}
+    assert names == {"record.json", "metrics.jsonl", "predictions.png"} | arrays
     record = json.loads((folder / "record.json").read_text())
     assert record["status"] == "finished"
     assert record["execution"] == "tapped"
     assert list(record["metrics"]) == ["semseg", "human_parts", "saliency", "normals"]
-    assert record["metrics"]["normals"]["convention"] == "mean_angular_error/1"
+    chosen = record["metrics"]["normals"]["metrics"]["mean_angular_error"]
+    assert chosen["convention"] == "mean_angular_error/1@64x64/test:8"
     assert record["parameters"]["shared"] + record["parameters"]["per_task"] == 135_496
     assert record["environment"]["versions"]["torch"]
     assert Image.open(folder / "predictions.png").size[0] > 9 * 128

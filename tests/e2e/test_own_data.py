@@ -26,7 +26,7 @@ class Stripes(DenseDataset):
 
     tasks = {"semseg": 4, "saliency": 1}
 
-    def __init__(self, config: DatasetConfig, split: Split, tasks: Sequence[str], *, progress: bool = True) -> None:
+    def __init__(self, config: DatasetConfig, split: Split, tasks: Sequence[str], **_: object) -> None:
         self.config, self.split, self.chosen = config, split, tuple(tasks)
 
     @classmethod

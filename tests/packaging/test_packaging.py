@@ -25,6 +25,7 @@ DATA = (
     "petl_bench/backbones/names.tsv",
     "petl_bench/backbones/weights/README.md",
     "petl_bench/backbones/weights/embedded.safetensors",
+    "petl_bench/defaults.json",
     "petl_bench/py.typed",
 )
 SECONDS = 900
@@ -175,7 +176,8 @@ def test_the_sdist_holds_what_builds_and_tests_it(distributions: Path) -> None:
         names = {name.partition("/")[2] for name in archive.getnames()}
     needed = {*DATA, "pyproject.toml", "hatch_build.py", "README.md", "LICENSE", "experiments/main.toml"}
     assert not needed - names
-    assert "tests/packaging/test_packaging.py" in names
+    assert {"tests/packaging/test_packaging.py", "reports/main/report.md"} <= names
+    assert any(name.startswith("reports/runs/main/") for name in names)
 
 
 def test_an_installation_is_found_in_its_own_place(installed: Installed) -> None:

@@ -1,6 +1,5 @@
 """Stores of runs that are built by hand, so that every number of a report can be checked by hand."""
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,9 +10,10 @@ import numpy as np
 import pandas as pd
 from matplotlib.image import imsave
 
-from petl_bench.config import BUDGETS
+from petl_bench.config import BUDGETS, digest
+from petl_bench.identity import ENGINE_VERSION, identify
 from petl_bench.plan import Control, Roles
-from petl_bench.records.run import Environment, HistoryPoint, Ledger, RunRecord, Seconds, TaskResult
+from petl_bench.records.run import Environment, HistoryPoint, Ledger, MetricValue, RunRecord, Seconds, TaskResult
 from petl_bench.records.store import CURVE, PICTURE, write_record, write_scores
 from petl_bench.report import Report, report
 from petl_bench.report.aggregate import Row
@@ -55,12 +55,14 @@ class Case:
     seed: int = 0
     settings: Mapping[str, Any] = field(default_factory=dict)
     weights: str = "pretrained"
+    content: str | None = None
+    steps: int = BUDGETS["quick"]["train"]["steps"]
     shared: int = 0
     image_size: int = 64
     dataset: str = "scenes"
     backbone: str = "embedded"
     learning_rate: float = 1e-3
-    rates_tuned: bool = False
+    engine_version: int = ENGINE_VERSION
     versions: Mapping[str, str] = field(default_factory=lambda: {"petl_bench": "0.1.0", "torch": "2.9.0"})
     conventions: Mapping[str, str] = field(default_factory=dict)
     seen: tuple[str, ...] = ()
@@ -108,7 +110,7 @@ def config_of(case: Case) -> dict[str, Any]:
         "tasks": list(TASKS),
         "budget": "quick",
         "train": {
-            "steps": BUDGETS["quick"]["train"]["steps"],
+            "steps": case.steps,
             "batch_size": 16,
             "learning_rate": rates,
             "weight_decay": 0.05,
@@ -118,37 +120,41 @@ def config_of(case: Case) -> dict[str, Any]:
             "precision": "no",
         },
         "seed": case.seed,
-        "runtime": {"device": "cpu", "threads": 2},
     }
+
+
+def result_of(case: Case, task: str) -> TaskResult:
+    metric, unit, up, trivial = TASKS[task]
+    convention = case.conventions.get(task, f"{metric}/1")
+    own = {"unit": unit, "higher_is_better": up, "convention": convention}
+    second = {"unit": "", "higher_is_better": True, "convention": "second/1"}
+    return TaskResult(
+        primary=metric,
+        metrics={
+            metric: MetricValue(value=case.scores[task], trivial=trivial, **own),
+            "second": MetricValue(value=0.5 + case.scores[task] / 1000, trivial=0.1, **second),
+        },
+        seen_in_pretraining=task in case.seen,
+    )
 
 
 def record_of(case: Case) -> RunRecord:
     config = config_of(case)
-    shared = [case.backbone, case.dataset, case.image_size]
-    group = [case.method, case.settings, case.weights, case.learning_rate, *shared]
-    metrics = {
-        task: TaskResult(
-            convention=case.conventions.get(task, f"{metric}/1"),
-            primary=metric,
-            unit=unit,
-            higher_is_better=up,
-            values={metric: case.scores[task], "second": 0.5},
-            trivial={metric: trivial, "second": 0.1},
-            seen_in_pretraining=task in case.seen,
-        )
-        for task, (metric, unit, up, trivial) in TASKS.items()
+    own = case.content or f"{case.backbone} {case.weights}"
+    hashes = {
+        "weights_hash": "random" if case.weights == "random" else digest(own),
+        "data_hash": digest(case.dataset),
+        "engine_version": case.engine_version,
     }
+    metrics = {task: result_of(case, task) for task in TASKS}
     losses = dict.fromkeys(TASKS, 1.0)
     rate = 0.99 + 0.0001 * (case.scores["semseg"] - 50) + 0.0005 * case.seed
     return RunRecord(
         status="failed" if case.error else "finished",
         created=f"2026-01-01T00:00:0{case.seed}",
         config=config,
-        fingerprint=digest([*group, case.seed]),
-        group=digest(group),
-        comparison=digest(shared),
-        weights_hash=digest(case.weights),
-        data_hash=digest(case.dataset),
+        **identify(config, **hashes).model_dump(),
+        **hashes,
         execution="tapped",
         environment=Environment(
             versions=dict(case.versions),
@@ -167,13 +173,8 @@ def record_of(case: Case) -> RunRecord:
             HistoryPoint(step=step, loss=4.0 * rate**step, losses={t: v * rate**step for t, v in losses.items()})
             for step in range(0, 300, 20)
         ),
-        rates_tuned=case.rates_tuned,
         error=case.error,
     )
-
-
-def digest(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True, default=dict).encode()).hexdigest()
 
 
 def write(store: Path, cases: Sequence[Case]) -> Path:
@@ -226,3 +227,8 @@ def frame(made: Report) -> pd.DataFrame:
 
 def page(made: Report) -> str:
     return made.page.read_text("utf-8")
+
+
+def cells(table: pd.DataFrame) -> dict[str, dict[str, str]]:
+    """A table of text by its first column."""
+    return {row["method"]: row for row in table.to_dict("records")}

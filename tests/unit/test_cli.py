@@ -17,7 +17,7 @@ FLAGS = {
         "--device",
         "--out", "--force", "--dry-run",
     },
-    "report": {"--out", "--strict"},
+    "report": {"--out", "--experiment", "--metric", "--strict"},
     "params": {
         "--method", "--backbone", "--dataset", "--tasks", "--decoder", "--set", "--format", "--by", "--explain",
         "--flops", "--check", "--write",

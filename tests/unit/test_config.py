@@ -3,7 +3,7 @@
 import pytest
 from conftest import resolved
 
-from petl_bench.config import assign, identify, merge, parse_value
+from petl_bench.config import assign, merge, parse_value, validate_section
 from petl_bench.errors import UsageError
 from petl_bench.plan import Experiment, choose_tasks, expand
 
@@ -46,24 +46,6 @@ def test_a_value_of_the_wrong_type_is_refused_with_its_key(sections: dict[str, o
 def test_a_key_below_a_value_is_refused() -> None:
     with pytest.raises(UsageError, match="is a value, not a section"):
         assign({"method": {"rho": 4}}, "method.rho.x", 1)
-
-
-def test_fingerprint_is_content_and_group_drops_the_seed() -> None:
-    def identity(config):
-        return identify(config, weights_hash="w", data_hash="d")
-
-    base = identity(resolved("vmt"))
-    assert identity(resolved("vmt", runtime={"threads": 1})) == base
-    other_seed = identity(resolved("vmt", seed=1))
-    assert other_seed.fingerprint != base.fingerprint
-    assert other_seed.group == base.group
-    other_rho = identity(resolved("vmt", method={"rho": 8}))
-    assert other_rho.group != base.group
-    assert other_rho.comparison == base.comparison
-    assert identity(resolved("decoders")).comparison == base.comparison
-    assert identity(resolved("vmt", train={"steps": 5})).comparison != base.comparison
-    assert identify(resolved("vmt"), weights_hash="w", data_hash="e").comparison != base.comparison
-    assert identify(resolved("vmt"), weights_hash="v", data_hash="d").fingerprint != base.fingerprint
 
 
 def test_tasks_come_in_the_datasets_order_however_typed() -> None:
@@ -122,3 +104,17 @@ def test_merge_leaves_its_arguments_alone() -> None:
     base = {"a": {"b": 1}}
     assert merge(base, {"a": {"c": 2}}) == {"a": {"b": 1, "c": 2}}
     assert base == {"a": {"b": 1}}
+
+
+@pytest.mark.parametrize(
+    ("axis", "part"),
+    [
+        ("train.lerning_rate", "Did you mean 'train.learning_rate'"),
+        ("backbone.weights", "Rows on other initial weights are controls"),
+        ("seed", "Allowed: method, decoder, dataset, train, budget"),
+    ],
+)
+def test_an_axis_that_is_no_setting_of_a_table_is_refused(axis: str, part: str) -> None:
+    content = {"title": "t", "question": "q", "rows": [{"method": "a"}], "report": {"reference": "a", "axes": [axis]}}
+    with pytest.raises(UsageError, match=part):
+        validate_section(Experiment, content, "")

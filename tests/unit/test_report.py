@@ -2,15 +2,38 @@
 
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from report_store import REFERENCE, TASKS, analysed, by_label, delta_of, frame, full_store, make, page, text_of, usual
+from report_store import (
+    REFERENCE,
+    ROLES,
+    TASKS,
+    Case,
+    analysed,
+    by_label,
+    cells,
+    delta_of,
+    frame,
+    full_store,
+    make,
+    page,
+    text_of,
+    usual,
+    write,
+)
 
-from petl_bench.report import Report
+from petl_bench.config import digest
+from petl_bench.errors import UsageError
+from petl_bench.plan import Roles
+from petl_bench.report import Report, report
+from petl_bench.report.analysis import Analysis, analyse
+from petl_bench.report.groups import comparisons
+from petl_bench.report.load import load
 from petl_bench.report.tables import main_table
 
 
@@ -45,7 +68,7 @@ def test_the_error_of_the_reference_is_told_beside_the_spread_of_the_row(usual_r
 
 def test_rows_come_as_controls_reference_and_methods_by_parameters(usual_report: Report):
     (group,) = usual_report.groups
-    assert [row[0] for row in group.rows] == [
+    assert list(group.table["method"]) == [
         "trivial predictor",
         "random + frozen: decoders",
         "from scratch: full",
@@ -59,9 +82,8 @@ def test_rows_come_as_controls_reference_and_methods_by_parameters(usual_report:
 
 def test_the_main_table_has_units_arrows_and_percentages_of_backbones(usual_report: Report):
     (group,) = usual_report.groups
-    assert "semseg miou (%) ↑" in group.header
-    assert "normals mean_angular_error (deg) ↓" in group.header
-    vmt = dict(zip(group.header, group.rows[5], strict=True))
+    assert {"semseg miou (%) ↑", "normals mean_angular_error (deg) ↓"} <= set(group.table.columns)
+    vmt = cells(group.table)["vmt"]
     assert vmt["method parameters"] == "2,500"
     assert vmt["% of one backbone"] == "0.25"
     assert vmt["% of 4 backbones"] == "0.0625"
@@ -86,7 +108,7 @@ def test_without_a_reference_everything_is_written_with_the_commands_that_make_i
     assert made.missing_references[0] == command
     assert len(made.missing_references) == 3
     (group,) = made.groups
-    assert {row[group.header.index("delta_m (%) ↑")] for row in group.rows} == {"-"}
+    assert set(group.table["delta_m (%) ↑"]) == {"-"}
     assert command in page(made)
     assert not any(path.name.endswith("delta-m.png") for path in made.files)
 
@@ -106,8 +128,8 @@ def test_a_command_gives_the_weights_of_a_backbone_that_is_no_default(tmp_path: 
 
 def test_missing_controls_are_shown_with_their_command(tmp_path: Path):
     analysis = analysed(tmp_path, [case for case in full_store() if case.weights != "random"])
-    rows = main_table(analysis).rows
-    assert [row[:2] for row in rows[1:3]] == [("random + frozen", "missing"), ("from scratch", "missing")]
+    rows = cells(main_table(analysis))
+    assert [rows[label]["method parameters"] for label in ("random + frozen", "from scratch")] == ["missing"] * 2
     commands = dict(analysis.missing)
     assert "--method full" in commands["control `from scratch`"]
     assert "--set backbone.weights=random" in commands["control `from scratch`"]
@@ -122,7 +144,7 @@ def test_a_missing_floor_row_is_named_with_its_command(tmp_path: Path):
 def test_two_conventions_never_share_a_column(tmp_path: Path):
     other = usual("vmt", 0.02, conventions={"semseg": "miou/2"})
     analysis = analysed(tmp_path, [*usual("single", 0.0, spread=0.004), *usual("lora", 0.01), *other])
-    header = main_table(analysis).header
+    header = main_table(analysis).columns
     assert {"semseg [miou/1] miou (%) ↑", "semseg [miou/2] miou (%) ↑", "normals mean_angular_error (deg) ↓"} <= set(
         header
     )
@@ -168,7 +190,7 @@ def test_a_reference_within_five_deviations_of_the_floor_does_not_count(tmp_path
 def test_one_seed_gives_numbers_without_spread_and_says_so(tmp_path: Path):
     made = make(tmp_path, [*usual("single", 0.0, seeds=[0]), *usual("vmt", 0.03, seeds=[0])])
     (group,) = made.groups
-    assert group.rows[-1][group.header.index("delta_m (%) ↑")] == "+3.00"
+    assert cells(group.table)["vmt"]["delta_m (%) ↑"] == "+3.00"
     assert "One seed: the floor rule was not checked" in page(made)
     assert "Floor rows not run (decoders)" in page(made)
 
@@ -176,13 +198,6 @@ def test_one_seed_gives_numbers_without_spread_and_says_so(tmp_path: Path):
 def test_untuned_rates_forbid_a_ranking(usual_report: Report):
     assert "**rates not tuned: no ranking**" in page(usual_report)
     assert "\\textbf" not in next(path for path in usual_report.files if path.suffix == ".tex").read_text("utf-8")
-
-
-def test_tuned_rates_set_off_the_best_of_the_methods(tmp_path: Path):
-    text = text_of(tmp_path, [replace(case, rates_tuned=True) for case in full_store()])
-    assert "no ranking" not in text
-    assert "**+2.00 ± 1.00**" in text
-    assert "**19.60 ± 0.20**" in text
 
 
 def test_reports_on_scenes_say_what_they_cannot_say(tmp_path: Path):
@@ -193,10 +208,100 @@ def test_reports_on_other_data_do_not_speak_of_scenes(tmp_path: Path):
     assert "neither confirm nor refute" not in text_of(tmp_path, usual("vmt", 0.0, dataset="rooms"))
 
 
-def test_random_weights_outside_of_the_controls_are_warned_of(tmp_path: Path):
-    analysis = analysed(tmp_path, [*full_store(), *usual("vmt", -0.3, weights="random")])
-    (warning,) = (note for note in analysis.notes if note.startswith("Warning"))
-    assert "`vmt (weights=random)` started from random weights" in warning
+def groups_of(tmp_path: Path, cases: Sequence[Case], roles: Roles = ROLES) -> list[Analysis]:
+    runs = load([write(tmp_path / "runs", cases)]).runs
+    return [analyse(comparison, roles) for comparison in comparisons(runs, roles)]
+
+
+def test_random_weights_outside_of_the_controls_make_a_table_of_their_own_with_a_warning(tmp_path: Path):
+    main, other = groups_of(tmp_path, [*full_store(), *usual("vmt", -0.3, weights="random")])
+    assert not [note for note in main.notes if note.startswith("Warning")]
+    (warning,) = (note for note in other.notes if note.startswith("Warning"))
+    assert "`vmt` started from random weights" in warning
+
+
+def test_a_reference_on_other_initial_weights_gives_no_delta_m(tmp_path: Path):
+    main, other = groups_of(tmp_path, [*full_store(), *usual("vmt", -0.3, weights="random")])
+    assert delta_of(main, "vmt") == pytest.approx(2.0)
+    assert by_label(other)["vmt"].delta_m is None
+    assert len(other.missing_references) == 3
+    assert all("--set backbone.weights=random" in command for command in other.missing_references)
+
+
+def test_one_weights_file_under_three_paths_is_one_row_and_another_content_another_table(tmp_path: Path):
+    copies = [
+        replace(case, weights=f"file:/folder{case.seed}/weights.safetensors", content="one")
+        for method, gain in (("single", 0.0), ("vmt", 0.05))
+        for case in usual(method, gain)
+    ]
+    (analysis,) = groups_of(tmp_path / "one", copies)
+    assert by_label(analysis)["vmt"].seeds == (0, 1, 2)
+    assert delta_of(analysis, "vmt") == pytest.approx(5.0)
+    mixed = [replace(case, content="two") if case.method == "single" else case for case in copies]
+    assert [by_label(analysis).get("vmt") is None for analysis in groups_of(tmp_path / "two", mixed)] in (
+        [True, False],
+        [False, True],
+    )
+
+
+def test_no_path_of_a_weights_file_stands_on_the_page(tmp_path: Path):
+    cases = [replace(case, weights="file:/home/me/w.safetensors", content="one") for case in usual("single", 0.0)]
+    assert f"- Initial weights (hash): file ({digest('one')[:12]})" in text_of(tmp_path, cases)
+    assert "/home/me" not in text_of(tmp_path / "again", cases).partition("### Missing runs")[0]
+
+
+def test_controls_are_compared_across_initial_weights_on_purpose_and_say_so(tmp_path: Path):
+    analysis = analysed(tmp_path, full_store())
+    assert delta_of(analysis, "from scratch: full") == pytest.approx(-40.0)
+    (note,) = (note for note in analysis.notes if "on purpose" in note)
+    assert "`random + frozen: decoders`, `from scratch: full`" in note
+
+
+def test_runs_of_another_training_loop_never_share_a_table(tmp_path: Path):
+    cases = [*usual("single", 0.0), *usual("vmt", 0.02, engine_version=1)]
+    analyses = groups_of(tmp_path, cases)
+    assert sorted(label for analysis in analyses for label in by_label(analysis) if label in ("single", "vmt"))
+    assert all({"single", "vmt"} - set(by_label(analysis)) for analysis in analyses)
+    titles = sorted(analysis.comparison.title for analysis in analyses)
+    assert [title.rpartition(", ")[2] for title in titles] == ["engine_version 1", "engine_version 2"]
+
+
+def test_what_may_differ_inside_a_table_is_said_by_the_experiment(tmp_path: Path):
+    cases = [*usual("single", 0.0), *usual("vmt", 0.02), *usual("vmt", 0.03, learning_rate=2e-3)]
+    assert len(groups_of(tmp_path / "one", cases)) == 1
+    strict = ROLES.model_copy(update={"axes": ("method",)})
+    assert len(groups_of(tmp_path / "two", cases, strict)) == 2
+    longer = [*usual("single", 0.0), *usual("vmt", 0.02, steps=500)]
+    assert len(groups_of(tmp_path / "three", longer)) == 2
+    wide = ROLES.model_copy(update={"axes": ("method", "train.steps")})
+    (analysis,) = groups_of(tmp_path / "four", [*longer, *usual("vmt", 0.0)], wide)
+    assert {"single", "vmt (steps=250)", "vmt (steps=500)"} <= set(by_label(analysis))
+
+
+def test_another_metric_can_stand_for_a_task(tmp_path: Path):
+    store = write(tmp_path / "runs", full_store())
+    made = report([store], tmp_path / "out", ROLES, {"semseg": "second"})
+    assert "semseg second () ↑" in made.groups[0].table.columns
+    assert cells(made.groups[0].table)["vmt"]["semseg second () ↑"].startswith("0.5510")
+    with pytest.raises(UsageError, match="Did you mean 'second'"):
+        report([store], tmp_path / "out", ROLES, {"semseg": "seconds"})
+    with pytest.raises(UsageError, match="Did you mean 'semseg'"):
+        report([store], tmp_path / "out", ROLES, {"semsg": "second"})
+
+
+def test_the_table_of_a_terminal_has_fewer_columns_and_the_same_cells(usual_report: Report):
+    (group,) = usual_report.groups
+    assert list(group.narrow.columns) == [
+        "method",
+        "method parameters",
+        "semseg miou (%) ↑",
+        "human_parts miou (%) ↑",
+        "saliency max_miou (%) ↑",
+        "normals mean_angular_error (deg) ↓",
+        "delta_m (%) ↑",
+        "seeds",
+    ]
+    assert group.narrow.equals(group.table[group.narrow.columns])
 
 
 def test_a_difference_between_environments_is_named(tmp_path: Path):
@@ -209,7 +314,9 @@ def test_a_difference_between_environments_is_named(tmp_path: Path):
 def test_rows_are_paired_with_the_reference_over_images(usual_report: Report):
     text = page(usual_report)
     assert "### Paired over images" in text
-    assert "| method | semseg (%) | human_parts (%) | saliency (%) | normals (deg) |" in text
+    header = next(line for line in text.splitlines() if line.startswith("| method") and "delta_m" not in line)
+    names = ["method", "semseg (%)", "human_parts (%)", "saliency (%)", "normals (deg)"]
+    assert [cell.strip() for cell in header.strip("|").split("|")] == names
     (path,) = (path for path in usual_report.files if path.name.endswith("-paired.csv"))
     lines = pd.read_csv(path).set_index(["label", "task"])
     # The images' noise is that of the seed, so it is gone from the difference; normals are better lower.
@@ -233,5 +340,5 @@ def test_all_figures_are_written_and_shown(usual_report: Report):
 def test_latex_tables_are_booktabs_with_as_many_cells_in_every_line(usual_report: Report):
     text = next(path for path in usual_report.files if path.suffix == ".tex").read_text("utf-8")
     lines = [line for line in text.splitlines() if line.endswith(r"\\")]
-    assert {line.replace(r"\&", "").count("&") for line in lines} == {len(usual_report.groups[0].header) - 1}
+    assert {line.replace(r"\&", "").count("&") for line in lines} == {len(usual_report.groups[0].table.columns) - 1}
     assert all(rule in text for rule in (r"\toprule", r"\midrule", r"\bottomrule"))

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from report_store import ROLES, full_store, make, page, text_of, usual, write
 
+from petl_bench.cli.main import main
 from petl_bench.errors import UsageError
 from petl_bench.measure.cost.label import exact_fields
 from petl_bench.records.run import Environment
@@ -16,7 +17,7 @@ from petl_bench.records.store import CURVE, PICTURE
 from petl_bench.report import report
 from petl_bench.report.load import load
 from petl_bench.report.scaling.page import write_scaling
-from petl_bench.report.tables import escape_latex
+from petl_bench.report.tables import to_latex
 
 
 def test_failed_runs_are_listed_with_their_error_and_stay_out_of_the_tables(tmp_path: Path):
@@ -143,7 +144,9 @@ def test_runs_csv_has_every_metric_of_every_run(tmp_path: Path):
     make(tmp_path, full_store())
     runs = pd.read_csv(tmp_path / "out" / "runs.csv")
     assert len(runs) == 21
-    assert {"semseg.miou", "semseg.second", "semseg.trivial.miou", "semseg.convention", "delta_m"} <= set(runs.columns)
+    assert {"semseg.miou", "semseg.second", "semseg.trivial.miou", "semseg.miou.convention", "delta_m"} <= set(
+        runs.columns
+    )
     one = runs[(runs["method"] == "vmt") & (runs["seed"] == 2)].iloc[0]
     assert one["semseg.miou"] == pytest.approx(50 * 1.03)
     assert one["delta_m"] == pytest.approx(3.0)
@@ -153,19 +156,22 @@ def test_runs_csv_has_every_metric_of_every_run(tmp_path: Path):
     ("text", "escaped"),
     [
         ("human_parts 5 % & more", r"human\_parts 5 \% \& more"),
-        ("a\\b{c}$#~^", r"a\textbackslash{}b\{c\}\$\#\textasciitilde{}\textasciicircum{}"),
+        ("a{c}$#", r"a\{c\}\$\#"),
         ("1 ± 2 ↑↓", r"1 $\pm$ 2 $\uparrow$$\downarrow$"),
         ("delta_m (%)", r"$\Delta_m$ (\%)"),
         ("-3.0 scope=per-task 4-6", "$-$3.0 scope=per-task 4-6"),
+        ("[0.2:0.9]", "{[}0.2:0.9{]}"),
     ],
 )
 def test_latex_escapes_what_it_would_read_as_a_command(text: str, escaped: str):
-    assert escape_latex(text) == escaped
+    latex = to_latex(pd.DataFrame([[text, text]], columns=["method", text]))
+    assert f"method & {escaped} \\\\" in latex
+    assert f"{escaped} & {escaped} \\\\" in latex
 
 
 def test_a_pipe_in_a_setting_does_not_break_the_markdown_table(tmp_path: Path):
     cases = [*usual("lora", 0.0, settings={"sites": "q|v"}), *usual("lora", 0.0, settings={"sites": "q"})]
-    assert r"| lora (sites=q\|v) |" in text_of(tmp_path, cases)
+    assert r"| lora (sites=q\|v) " in text_of(tmp_path, cases)
 
 
 def test_scaling_stands_beside_accuracy_when_the_store_has_it(tmp_path: Path):
@@ -191,3 +197,25 @@ def test_scaling_stands_beside_accuracy_when_the_store_has_it(tmp_path: Path):
     assert "| vmt | 0.000 | 0.000 |" in text
     assert "**Contradiction:** vmt (infer, encoder) declares odd" in text
     assert store / "report" / "scaling" / "README.md" in made.files
+
+
+def test_a_report_goes_by_the_roles_of_the_experiment_that_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cases = [*usual("full", 0.0, spread=0.004), *usual("single", 0.1, spread=0.004), *usual("vmt", 0.02)]
+    store = write(tmp_path / "runs", cases)
+    other = tmp_path / "other.toml"
+    other.write_text(
+        'title = "t"\nquestion = "q"\n[[rows]]\nmethod = "vmt"\n[report]\nreference = "full"\naxes = ["method"]\n'
+    )
+    shown = {}
+    for name in ("main", str(other)):
+        with pytest.raises(SystemExit) as left:
+            main(["report", str(store), "--out", str(tmp_path / "out"), "--experiment", name])
+        assert not left.value.code
+        shown[name] = (tmp_path / "out" / "report.md").read_text("utf-8")
+        capsys.readouterr()
+    assert "relative to `single`" in shown["main"]
+    assert "| from scratch" in shown["main"]
+    assert "relative to `full`" in shown[str(other)]
+    assert "| from scratch" not in shown[str(other)]

@@ -18,7 +18,6 @@ def record(**changes: object) -> RunRecord:
         "config": {"method": {"name": "vmt"}, "seed": 3},
         "fingerprint": "f" * 64,
         "group": "g" * 64,
-        "comparison": "c" * 64,
         "weights_hash": "w",
         "data_hash": "d",
         "execution": "tapped",

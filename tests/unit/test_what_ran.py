@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_a_commit_is_never_without_whether_anything_was_changed_since() -> None:
-    seen = environment(torch.device("cpu"), "no")
+    seen = environment(torch.device("cpu"), "float32")
     assert (seen.commit is None) == (seen.dirty is None)
     assert (seen.commit is None) != (ROOT / ".git").exists()
 

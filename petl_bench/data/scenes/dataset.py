@@ -1,6 +1,7 @@
 """``scenes`` as a dataset: the target domain, rendered once into the cache and memory-mapped."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from petl_bench.config import DatasetConfig, Positive
 from petl_bench.data.base import DATASETS, Batch, DenseDataset, Sample, Split, to_batch
@@ -14,14 +15,26 @@ class Scenes(DenseDataset):
     """Procedural rooms with exact labels. Tests implementations, costs and relative effects on a synthetic transfer."""
 
     tasks = {"semseg": 13, "human_parts": 7, "saliency": 1, "normals": 3, "depth": 1, "edges": 1}
-    seen_in_pretraining = ("depth", "edges")
 
     class Config(DatasetConfig):
         """``val_images``: rooms that rates are tuned on, never used for a reported number."""
 
         val_images: Positive = 200
 
-    def __init__(self, config: DatasetConfig, split: Split, tasks: Sequence[str], *, progress: bool = True) -> None:
+    def __init__(
+        self,
+        config: DatasetConfig,
+        split: Split,
+        tasks: Sequence[str],
+        *,
+        root: Path | None = None,
+        progress: bool = True,
+    ) -> None:
+        if root is not None:
+            raise UsageError(
+                f"runtime.root = {str(root)!r}: scenes are drawn, not read, so they have no folder.\n"
+                "Type: petl-bench run ... without --set runtime.root"
+            )
         assert isinstance(config, Scenes.Config)
         counts = {"train": config.train_images, "val": config.val_images, "test": config.test_images}
         try:

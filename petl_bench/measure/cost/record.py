@@ -60,7 +60,7 @@ def scale(
         "rounds": setup.min_rounds,
         "processes": processes if is_timed else 0,
         "controls": dict(controls),
-        "environment": environment(torch.device(setup.device), "bf16" if setup.mode == "bf16" else "no"),
+        "environment": environment(torch.device(setup.device), "bfloat16" if setup.mode == "bf16" else "float32"),
     }
     rows, agreed = list[ScalingRow](), list[Agreement]()
     by_label: dict[str, dict[str, Any]] = {"samples": {}, "batch_sizes": {}, "saved_bytes": {}, "peak_bytes": {}}

@@ -6,7 +6,6 @@ encoder computes for one image as well, in a forward pass and in a training step
 
 import pickle
 from collections.abc import Mapping, Sequence
-from functools import cache
 from typing import Any
 
 import torch
@@ -55,7 +54,6 @@ def count_all(methods: Sequence[str]) -> Golden:
     return golden
 
 
-@cache
 def _pickled(name: str, image_size: int) -> tuple[str, bytes]:
     """Return the family of a backbone and the backbone, which unpickles three times faster than it is copied."""
     with torch.device("meta"):

@@ -1,0 +1,40 @@
+"""``reports/main`` is what the committed records give, and the README says what it says."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from petl_bench.plan import read_experiment
+from petl_bench.report import Report, report
+from petl_bench.report.tables import to_markdown
+
+ROOT = Path(__file__).resolve().parents[2]
+COMMITTED = ROOT / "reports" / "main"
+
+
+@pytest.fixture(scope="module")
+def again(tmp_path_factory: pytest.TempPathFactory) -> Report:
+    """The report made anew."""
+    roles = read_experiment(ROOT / "experiments" / "main.toml").report
+    return report([ROOT / "reports" / "runs" / "main"], tmp_path_factory.mktemp("again") / "main", roles)
+
+
+def test_the_committed_page_is_made_again_from_the_committed_records(again: Report) -> None:
+    out = again.page.parent
+    made = {str(path.relative_to(out)) for path in again.files}
+    assert made == {str(path.relative_to(COMMITTED)) for path in COMMITTED.rglob("*") if path.is_file()}
+    for name in sorted(made):
+        if name.endswith((".md", ".tex")):
+            assert (out / name).read_text("utf-8") == (COMMITTED / name).read_text("utf-8"), name
+        elif name.endswith(".csv"):
+            pd.testing.assert_frame_equal(pd.read_csv(out / name), pd.read_csv(COMMITTED / name), rtol=1e-9)
+
+
+def test_the_table_of_the_readme_is_that_of_the_page(again: Report) -> None:
+    (group,) = again.groups
+    table = group.table.drop(
+        columns=["decoder parameters", "% of one backbone", "% of 4 backbones", "floor-corrected gain (%) ↑"]
+    )
+    table = table.drop(columns=["train seconds", "seeds"])
+    assert to_markdown(table) in (ROOT / "README.md").read_text("utf-8")
