@@ -214,6 +214,24 @@ class SideBlock(AdaptedBlock):
         return (*super().join(x), x)
 
 
+class BesideBlock(AdaptedBlock):
+    """A frozen block that nothing joins: it hands out the tap, or the adapter's input for what runs beside the trunk."""
+
+    def __init__(
+        self, backbone: Backbone, block: Block, adapter: TappedAdapter, position: Position, *, hands_out_input: bool
+    ) -> None:
+        super().__init__(backbone, block, adapter, position)
+        self.hands_out_input = hands_out_input
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Map tokens [..., C] to the frozen block's output [..., C] and what it hands out."""
+        after = self.attention_half(self.block, x)
+        hidden = self.block.mlp(self.block.norm2(after))
+        entered = {"parallel-attn": x, "parallel-mlp": after, "sequential-mlp": hidden}[self.position]
+        beside = entered if self.hands_out_input else self.branch.head(entered)
+        return after + self.mlp_branch(self.block, hidden), beside
+
+
 class TrunkBlock(AdaptedBlock):
     """u + k_t join the stream of task t: the tokens are those of a forked batch."""
 

@@ -19,6 +19,7 @@ from methods._tap import (
     EXTRACTIONS,
     AdaptedBlock,
     AtOutput,
+    BesideBlock,
     Position,
     Reading,
     SideBlock,
@@ -30,7 +31,7 @@ from methods._tap import (
     read_taps,
     run_side,
 )
-from petl_bench.backbones.base import Block, StageInfo
+from petl_bench.backbones.base import Block, StageInfo, Walk
 from petl_bench.config import MethodConfig, Positive
 from petl_bench.features import Features
 from petl_bench.method import Counts, Geometry, Method, closed
@@ -44,6 +45,8 @@ class DesignSpace(MethodConfig):
     Attributes:
         task_path: ``tap``: k_t goes to decoder t alone; ``side``: to a state s_t that the adapters of a stage read;
             ``trunk``: back into the frozen blocks, which then run once per task.
+        reenter: Whether u joins the trunk's stream. If not, the trunk stays the frozen backbone, which trains without a
+            backward pass, and the decoders read u beside it.
         extract: What belongs to a task: alpha_t and beta_t, alpha_t alone, or nothing.
         extract_at: The value of the adapter that they modulate.
         extract_from: The blocks of a stage that have a k_t.
@@ -57,6 +60,7 @@ class DesignSpace(MethodConfig):
     """
 
     task_path: Literal["tap", "side", "trunk"] = "tap"
+    reenter: bool = True
     extract: Literal["none", "scale", "scale-shift"] = "scale-shift"
     extract_at: TapAt = "output"
     extract_from: Literal["all", "last"] = "all"
@@ -76,7 +80,10 @@ class DesignSpace(MethodConfig):
                 self.require(field, value, 'extract = "none" leaves no k_t')
         if self.task_path == "side":
             self.require("extract_from", "all", 'task_path = "side" carries s_t from block to block of a stage')
+        if not self.reenter:
+            self.require("extract_from", "all", "reenter = false leaves u to the decoders alone")
         if self.task_path == "trunk":
+            self.require("reenter", True, 'task_path = "trunk" is what enters the trunk again')
             self.require("decoder_input", "sum", 'with task_path = "trunk" the stage output holds the sum of k_t')
         return self
 
@@ -123,7 +130,7 @@ class ReadOutMethod(Method):
                 width if config.extract_at == "output" else inner,
                 self.tasks,
                 shift=config.extract == "scale-shift",
-                with_u=config.decoder_input == "task-only",
+                with_u=config.decoder_input == "task-only" or not config.reenter,
             )
             for block in place:
                 adapter = TappedAdapter(
@@ -145,6 +152,9 @@ class ReadOutMethod(Method):
     def wrapped(self, block: Block, adapter: TappedAdapter, extract: AtOutput) -> AdaptedBlock:
         """Return the block that holds the adapter and hands out what its task path needs."""
         backbone, position = self.backbone, self.config.position
+        if not self.config.reenter:
+            beside = self.config.task_path == "side"
+            return BesideBlock(backbone, block, adapter, position, hands_out_input=beside)
         if not self.reads(block):
             return AdaptedBlock(backbone, block, adapter, position)
         if self.config.task_path == "trunk":
@@ -154,7 +164,9 @@ class ReadOutMethod(Method):
     @property
     def execution(self) -> str:
         """One trunk, read out per task; ``trunk`` forks, and without anything per task all is shared."""
-        return "tapped" if len(self.extract) else super().execution
+        if not len(self.extract):
+            return super().execution
+        return "tapped" if self.config.reenter else "side"
 
     @property
     def feature_info(self) -> tuple[StageInfo, ...]:
@@ -164,11 +176,19 @@ class ReadOutMethod(Method):
 
     def forward(self, image: Tensor) -> Features:
         """Run the trunk once on images [B, 3, H, W] and read it out for every task."""
+        walk = self.backbone.walk(image, fork_at=self.fork_at, num_tasks=len(self.tasks))
         if not len(self.extract):
-            return super().forward(image)
-        walk = self.backbone.walk(image)
+            return self.unread(walk)
         stages = zip(walk.streams, self.readings, walk.extras, strict=True)
         return self.by_task(self.backbone.pyramid(tuple(self.read(*stage).flatten(0, 1) for stage in stages)))
+
+    def unread(self, walk: Walk) -> Features:
+        """Return the trunk's own pyramid, which holds every u; where none re-entered, they are added here."""
+        streams = walk.streams
+        if not self.config.reenter:
+            streams = tuple(torch.stack([x, *taps]).sum(0) for x, taps in zip(streams, walk.extras, strict=True))
+        pyramid = self.backbone.pyramid(streams)
+        return Features(shared=pyramid) if self.fork_at is None else self.by_task(pyramid)
 
     def read(self, stream: Tensor, reading: Reading, extras: tuple[Tensor, ...]) -> Tensor:
         """Return what the decoders read of a stage: [T, B, ..., C], or 2C side by side."""

@@ -33,7 +33,7 @@ class VMTLite(ReadOutMethod):
     """VMT-Adapter with tied projections in every block, or with one adapter a stage."""
 
     paper = "https://arxiv.org/abs/2312.08733"
-    executions = ("tapped", "forked", "shared")
+    executions = ("tapped", "side", "forked", "shared")
     scopes = ("mixed",)
 
     class Config(DesignSpace):

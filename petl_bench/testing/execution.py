@@ -10,7 +10,8 @@ of the plain backbone.
 execution   rule
 ==========  ============================================================================================================
 shared      one pyramid for all tasks; no part of the backbone works on more; slope 0
-tapped      a pyramid per task; no part of the backbone works on more; slope < 0.5
+tapped      a pyramid per task; no part of the backbone works on more; slope < 0.5; a training step goes back through it
+side        as tapped, but no part of the backbone is kept for a backward pass: training costs it a forward pass alone
 streamed    a pyramid per task; parts of the backbone work on more, but of no block that is followed by another one in
             its stage; 0 < slope < 1
 forked      a pyramid per task, from one backbone; every matrix of the last block works on T times as much; slope > 0
@@ -84,12 +85,14 @@ class Seen:
         features: What it returned.
         flops: Of products, convolutions and attention.
         elements: What every part of the backbone worked on.
+        kept: Parameters of the backbone, norms left out, that a training step keeps to go back through.
     """
 
     method: Method
     features: Features
     flops: int
     elements: Mapping[str, int]
+    kept: frozenset[str]
 
     @property
     def backbones(self) -> list[Backbone]:
@@ -112,7 +115,23 @@ def _see(subject: Subject, tasks: tuple[str, ...]) -> Seen:
     # Fused attention is taken apart, because torch's counter does not know it on the CPU.
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter, work:
         features = method(subject.images())
-    return Seen(method, features, counter.get_total_flops(), work.elements)
+    return Seen(method, features, counter.get_total_flops(), work.elements, _kept(method, parameters, subject.images()))
+
+
+@torch.enable_grad()
+def _kept(method: Method, parameters: Mapping[str, Tensor], images: Tensor) -> frozenset[str]:
+    """Return which parameters a training step keeps: a frozen matrix is kept where the gradient passes through it."""
+    names = {_storage(parameter): name for name, parameter in parameters.items()}
+    kept: set[str] = set()
+
+    def pack(tensor: Tensor) -> Tensor:
+        kept.update(names[storage] for storage in [_storage(tensor)] if storage in names)
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        method.train()(images)
+    method.eval()
+    return frozenset(kept)
 
 
 def _is_activation(module: nn.Module) -> bool:
@@ -171,11 +190,22 @@ def _shared(growth: Growth) -> None:
     growth.require_slope(growth.slope == 0, "0")
 
 
-def _tapped(growth: Growth) -> None:
+def _beside_the_trunk(growth: Growth) -> None:
     growth.require_pyramid_per_task()
     growth.require_one_backbone()
     growth.require_backbone_once()
     growth.require_slope(growth.slope < MOST_OF_A_TAP, f"less than {MOST_OF_A_TAP}")
+
+
+def _tapped(growth: Growth) -> None:
+    _beside_the_trunk(growth)
+    assert growth.one.kept, "nothing of the backbone is kept for a backward pass: that is side"
+
+
+def _side(growth: Growth) -> None:
+    _beside_the_trunk(growth)
+    kept = sorted(growth.one.kept)
+    assert not kept, f"{kept[0]} of the backbone is kept for a backward pass through it"
 
 
 def _streamed(growth: Growth) -> None:
@@ -216,6 +246,7 @@ def _replicated(growth: Growth) -> None:
 RULES: dict[str, Callable[[Growth], None]] = {
     "shared": _shared,
     "tapped": _tapped,
+    "side": _side,
     "streamed": _streamed,
     "forked": _forked,
     "replicated": _replicated,
@@ -223,7 +254,7 @@ RULES: dict[str, Callable[[Growth], None]] = {
 
 
 def execution_as_declared(subject: Subject) -> None:
-    """T tasks are run as the declared execution says: shared, tapped, streamed, forked or replicated."""
+    """T tasks are run as the declared execution says: shared, tapped, side, streamed, forked or replicated."""
     one, many = _see(subject, TASKS[:1]), _see(subject, TASKS)
     declared = many.method.execution
     assert declared in RULES, f"unknown execution {declared!r}: there are {', '.join(RULES)}"

@@ -15,6 +15,7 @@ COMPARED_TASKS = 16  # whose cost over that of the fewest is the cost ratio, whe
 ALLOWED: dict[str, tuple[Growth, ...]] = {
     "shared": ("constant", "near-constant"),
     "tapped": ("constant", "near-constant", "sub-linear"),
+    "side": ("constant", "near-constant", "sub-linear"),
     "streamed": ("near-constant", "sub-linear"),
     "forked": ("sub-linear", "linear"),
     "replicated": ("linear",),
