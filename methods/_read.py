@@ -4,11 +4,48 @@ Autograd's own backward pass writes two tensors [T, B, ..., C] for every block; 
 each, whatever the number of tasks.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+
+
+def spread(rows: Tensor, like: Tensor) -> Tensor:
+    """View one vector per task [T, w] so that it broadcasts with [T, B, ..., w]."""
+    return rows.view(len(rows), *[1] * (like.dim() - 2), -1)
+
+
+def add_scaled(total: Tensor, gain: Tensor, tap: Tensor) -> Tensor:
+    """Add gain_t * tap to a total [T or 1, B, ..., C]; of several tasks, in place where the shape allows.
+
+    Args:
+        total: What is added to.
+        gain: [T, C].
+        tap: [1, B, ..., C], or [T, B, ..., C].
+    """
+    factor = spread(gain, tap)
+    if len(gain) > 1 and total.shape == (len(gain), *tap.shape[1:]):
+        return total.addcmul_(factor, tap)  # writing new memory would cost twice as much as the arithmetic
+    return torch.addcmul(total, factor, tap)
+
+
+def scale_and_shift(start: Tensor, shift: Tensor | None, gains: Tensor, taps: Sequence[Tensor]) -> Tensor:
+    """Return total_t [T, B, ..., C].
+
+    Args:
+        start: [1, B, ..., C], or anything that broadcasts to it.
+        shift: [T, C], or None.
+        gains: [n, T, C].
+        taps: n taps [B, ..., C].
+    """
+    if torch.is_grad_enabled() and not torch.compiler.is_compiling():
+        return ScaleAndShift.apply(start, torch.zeros_like(gains[0]) if shift is None else shift, gains, *taps)
+    total = start if shift is None else start + spread(shift, taps[0].unsqueeze(0))
+    for gain, tap in zip(gains, taps, strict=True):
+        total = add_scaled(total, gain, tap.unsqueeze(0))
+    return total
 
 
 class ScaleAndShift(torch.autograd.Function):

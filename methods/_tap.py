@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from methods._layers import ACTIVATIONS, Activation, PerTaskLinear
-from methods._read import ScaleAndShift
+from methods._read import add_scaled, scale_and_shift, spread
 from petl_bench.backbones.base import Backbone, Block
 from petl_bench.features import Keyed, PerTask
 
@@ -111,10 +111,7 @@ class AtOutput(PerTask):
 
     def add(self, total: Tensor, adapter: TappedAdapter, tap: Tensor) -> Tensor:
         """Add the other part of k_t to [T or 1, B, ..., C]; of several tasks, in place where the shape allows."""
-        gain = spread(self.gain(), tap)
-        if len(gain) > 1 and total.shape == (len(gain), *tap.shape[1:]):
-            return total.addcmul_(gain, tap)  # writing new memory would cost twice as much as the arithmetic
-        return torch.addcmul(total, gain, tap)
+        return add_scaled(total, self.gain(), tap)
 
     def forward(self, adapter: TappedAdapter, tap: Tensor) -> Tensor:
         """Return k_t, [T, B, ..., C]."""
@@ -154,11 +151,6 @@ EXTRACTIONS: dict[TapAt, type[AtOutput]] = {
     "bottleneck": AtBottleneck,
     "pre-activation": AtPreActivation,
 }
-
-
-def spread(rows: Tensor, like: Tensor) -> Tensor:
-    """View one vector per task [T, w] so that it broadcasts with [T, B, ..., w]."""
-    return rows.view(len(rows), *[1] * (like.dim() - 2), -1)
 
 
 class AdaptedBlock(Keyed):
@@ -215,7 +207,7 @@ class SideBlock(AdaptedBlock):
 
 
 class BesideBlock(AdaptedBlock):
-    """A frozen block that nothing joins: it hands out the tap, or the adapter's input for what runs beside the trunk."""
+    """A frozen block that nothing joins: it hands out the tap, or the input of an adapter that runs beside the trunk."""
 
     def __init__(
         self, backbone: Backbone, block: Block, adapter: TappedAdapter, position: Position, *, hands_out_input: bool
@@ -262,10 +254,10 @@ def read_taps(start: Tensor, reading: Reading, taps: tuple[Tensor, ...]) -> Tens
     constants = [extract.constant(adapter) for adapter, extract in reading]
     shifts = [constant for constant in constants if constant is not None]
     gains = [extract.gain() for _, extract in reading if type(extract) is AtOutput]
-    if gains and torch.is_grad_enabled() and not torch.compiler.is_compiling():
-        shift = torch.stack(shifts).sum(0) if shifts else torch.zeros_like(gains[0])
-        return ScaleAndShift.apply(start, shift, torch.stack(gains), *taps)
-    total = start + spread(torch.stack(shifts).sum(0), taps[0].unsqueeze(0)) if shifts else start
+    shift = torch.stack(shifts).sum(0) if shifts else None
+    if gains:
+        return scale_and_shift(start, shift, torch.stack(gains), taps)
+    total = start if shift is None else start + spread(shift, taps[0].unsqueeze(0))
     for (adapter, extract), tap in zip(reading, taps, strict=True):
         total = extract.add(total, adapter, tap.unsqueeze(0))
     return total

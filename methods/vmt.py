@@ -22,9 +22,9 @@ puts in place of the above, all of it a reconstruction too:
                                   the sum of u; with k_t alone, alpha = W_up = 0 would be a point that neither leaves
     position = parallel-attn      u(x) joins x' in front of the MLP
     position = sequential-mlp     u(m), m = MLP(norm2(x')), joins m
-    reenter = false               block output = x' + MLP(norm2(x')): the trunk stays the frozen backbone, so that training
-                                  needs no backward pass through it; u joins what is read, 1 + alpha_t in place of alpha_t.
-                                  No paper has this form: it is ours
+    reenter = false               block output = x' + MLP(norm2(x')): the trunk stays the frozen backbone, so that
+                                  training needs no backward pass through it; read: output + sum of u + k_t. No paper
+                                  has this form: it is ours
     norm = block                  the frozen norm2 (beside the attention norm1) in place of LN
 """
 

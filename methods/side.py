@@ -1,0 +1,122 @@
+"""Side: a narrow network beside the frozen trunk, fed by every block, and a read-out per task; the trunk has no graph.
+
+Paper: Sung, Cho, Bansal, Ladder Side-Tuning, 2022, https://arxiv.org/abs/2206.06522 (section 3): the ladder and its
+gates. The read-out per task is that of VMT-Adapter, Xin et al., 2024, https://arxiv.org/abs/2312.08733.
+Differs from the paper: a reconstruction for dense prediction; nobody has published this form. Ladder Side-Tuning runs
+smaller transformer blocks, initialised from a pruned trunk, through the whole depth; ours is a chain of two-layer maps
+that begins anew at zero in every stage, since each stage is read. With x_l the output of block l of a stage, r = C/rho:
+    h_0 = 0,   m_l = g_l W_in LN(x_l) + (1 - g_l) h_{l-1},   h_l = h_{l-1} + W_2 act(W_1 LN(m_l)),   g_l = sigmoid(a_l)
+    u = W_up h_L,   k_t = alpha_t * u + beta_t;   decoder t reads the stage's output + u + k_t
+W_in, W_1, W_2 and W_up have biases; W_up, alpha and beta start at zero and a_l at zero, so that the start is the frozen
+backbone. Nothing enters the trunk, so a training step costs it one forward pass and keeps none of it.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from methods._layers import ACTIVATIONS, Activation, PerTaskLinear, bottleneck_width, input_norm
+from methods._read import scale_and_shift
+from methods._tap import AtOutput
+from petl_bench.config import MethodConfig, Positive
+from petl_bench.features import Features, Keyed
+from petl_bench.method import METHODS, Counts, Method, closed
+
+
+class BlockOutput(Keyed):
+    """A frozen block that hands its output out beside the stream."""
+
+    def __init__(self, block: nn.Module) -> None:
+        super().__init__()
+        self.block = block
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Map tokens [..., C] to the block's output, twice."""
+        x = self.block(x)
+        return x, x
+
+
+class Rung(nn.Module):
+    """h + W_2 act(W_1 LN(g W_in LN(x) + (1 - g) h)): one block of the trunk met by the side network."""
+
+    def __init__(self, width: int, inner: int, activation: Activation) -> None:
+        super().__init__()
+        self.outer_norm, self.inner_norm = input_norm(width, None), input_norm(inner, None)
+        self.enter = PerTaskLinear(width, inner, None, start="kaiming")
+        self.first = PerTaskLinear(inner, inner, None, start="kaiming")
+        self.second = PerTaskLinear(inner, inner, None, start="kaiming")
+        self.gate = nn.Parameter(torch.zeros(1))
+        self.activation = ACTIVATIONS[activation]
+
+    def forward(self, x: Tensor, h: Tensor | None) -> Tensor:
+        """Map the trunk's tokens [..., C] and the side network's [..., r], None in front of a stage, to [..., r]."""
+        gate, entered = self.gate.sigmoid(), self.enter(self.outer_norm(x))
+        mixed = gate * entered if h is None else h + gate * (entered - h)
+        out = self.second(self.activation(self.first(self.inner_norm(mixed))))
+        return out if h is None else h + out
+
+
+@METHODS.register("side")
+class Side(Method):
+    """A ladder side network: the trunk runs once without a graph, all that is trained runs beside it."""
+
+    paper = "https://arxiv.org/abs/2206.06522"
+    executions = ("side",)
+    scopes = ("mixed",)
+    gradient_exempt = {"beta": "a decoder that begins with an affine layer and a batch norm absorbs a constant shift"}
+
+    class Config(MethodConfig):
+        """``rho``: the trunk's width over the side network's; ``activation`` of its layers."""
+
+        rho: Positive = 4
+        activation: Activation = "gelu"
+
+    config: Config
+
+    def adapt(self) -> None:
+        """Let every block hand out its output, and build the side network and what reads it."""
+        backbone, config = self.backbone, self.config
+        rungs: list[list[Rung]] = [[] for _ in backbone.stages]
+        for block in backbone.blocks:
+            inner = bottleneck_width(block.width, config.rho)
+            rungs[block.stage].append(Rung(block.width, inner, config.activation))
+            backbone.replace(block, BlockOutput(backbone.block_module(block)))
+        self.rungs = nn.ModuleList(nn.ModuleList(stage) for stage in rungs)
+        self.stage_widths = [next(b.width for b in backbone.blocks if b.stage == s) for s in range(len(rungs))]
+        sides = [(bottleneck_width(width, config.rho), width) for width in self.stage_widths]
+        self.up = nn.ModuleList(PerTaskLinear(inner, width, None, start="zero") for inner, width in sides)
+        self.extract = nn.ModuleList(AtOutput(w, self.tasks, shift=True, with_u=True) for w in self.stage_widths)
+
+    @property
+    def execution(self) -> str:
+        """One trunk without a graph, read out per task."""
+        return "side"
+
+    def forward(self, image: Tensor) -> Features:
+        """Run the trunk once on images [B, 3, H, W], and beside it the side network, stage by stage."""
+        walk = self.backbone.walk(image)
+        levels: list[Tensor] = []
+        for stage, (stream, outputs) in enumerate(zip(walk.streams, walk.extras, strict=True)):
+            h: Tensor | None = None
+            for rung, x in zip(self.rungs[stage], outputs, strict=True):  # pyright: ignore[reportArgumentType]
+                h = rung(x, h)
+            extract, u = self.extract[stage], self.up[stage](h)
+            level = scale_and_shift(stream.unsqueeze(0), extract.beta, extract.gain().unsqueeze(0), (u,))
+            levels.append(level.flatten(0, 1))
+        return self.by_task(self.backbone.pyramid(tuple(levels)))
+
+    def expected_parameters(self) -> Counts:
+        """A rung has C r + 2 r^2 weights, 2 C + 2 r of norms, 3 r biases, a gate; a stage r C + C, and 2C a task."""
+        inner = [bottleneck_width(width, self.config.rho) for width in self.widths]
+        sums = {
+            "L": len(self.widths),
+            "sum_C": sum(self.widths),
+            "sum_r": sum(inner),
+            "sum_Cr": sum(c * r for c, r in zip(self.widths, inner, strict=True)),
+            "sum_rr": sum(r * r for r in inner),
+            "stage_C": sum(self.stage_widths),
+            "stage_Cr": sum(width * bottleneck_width(width, self.config.rho) for width in self.stage_widths),
+        }
+        return Counts(
+            shared=closed("sum_Cr + 2*sum_rr + 2*sum_C + 5*sum_r + L + stage_Cr + stage_C", **sums),
+            per_task=closed("T * 2*stage_C", T=len(self.tasks), stage_C=sums["stage_C"]),
+        )
