@@ -207,7 +207,7 @@ class SideBlock(AdaptedBlock):
 
 
 class BesideBlock(AdaptedBlock):
-    """A frozen block that nothing joins: it hands out the tap, or the input of an adapter that runs beside the trunk."""
+    """A frozen block that nothing joins: it hands out the tap, or the input of an adapter that runs beside it."""
 
     def __init__(
         self, backbone: Backbone, block: Block, adapter: TappedAdapter, position: Position, *, hands_out_input: bool

@@ -1,5 +1,6 @@
 """The design space that VMT-Adapter and VMT-Adapter-Lite share: settings, how they execute, what they count."""
 
+import json
 from abc import abstractmethod
 from typing import Annotated, Literal, Self
 
@@ -91,9 +92,10 @@ class DesignSpace(MethodConfig):
         """Refuse another value of a field than the one that goes with the rest."""
         got = getattr(self, field)
         if got != value:
+            typed = json.dumps(value) if isinstance(value, bool) else value
             raise ValueError(
                 f"{reason}, so that {field} = {got!r} is not defined. Allowed: {value!r}. "
-                f"Type: --set method.{field}={value}"
+                f"Type: --set method.{field}={typed}"
             )
 
 
@@ -220,7 +222,20 @@ class ReadOutMethod(Method):
         )
 
     def expected_macs(self, geometry: Geometry) -> int | None:
-        """A bottleneck a token, whatever the tasks; what reads it at its output is elementwise."""
-        if self.config.extract_at != "output" or self.config.task_path == "side":
+        """A bottleneck a token, whatever the tasks; what reads it at its output is elementwise.
+
+        On the task path ``side`` it runs once more per task, but for the first block of a stage, where no task has a
+        state of its own; in the trunk it runs only where u re-enters.
+        """
+        if self.config.extract_at != "output":
             return None
-        return self.macs_of_passes(geometry, geometry.per_token(lambda c: bottleneck_products(c, self.config.rho)))
+
+        def products(width: int) -> int:
+            return bottleneck_products(width, self.config.rho)
+
+        once = geometry.per_token(products)
+        if self.config.task_path != "side":
+            return self.macs_of_passes(geometry, once)
+        first = geometry.per_last_token(products)  # as many as the last ones: blocks of a stage are alike
+        within = once if self.config.reenter else 0
+        return geometry.stem + geometry.blocks + within + first + len(self.tasks) * (once - first)

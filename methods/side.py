@@ -19,7 +19,7 @@ from methods._read import scale_and_shift
 from methods._tap import AtOutput
 from petl_bench.config import MethodConfig, Positive
 from petl_bench.features import Features, Keyed
-from petl_bench.method import METHODS, Counts, Method, closed
+from petl_bench.method import METHODS, Counts, Geometry, Method, closed
 
 
 class BlockOutput(Keyed):
@@ -55,6 +55,25 @@ class Rung(nn.Module):
         return out if h is None else h + out
 
 
+class Ladder(nn.Module):
+    """The side network of a stage, and what reads it per task."""
+
+    def __init__(self, width: int, depth: int, config: "Side.Config", tasks: tuple[str, ...]) -> None:
+        super().__init__()
+        inner = bottleneck_width(width, config.rho)
+        self.rungs = nn.ModuleList(Rung(width, inner, config.activation) for _ in range(depth))
+        self.up = PerTaskLinear(inner, width, None, start="zero")
+        self.extract = AtOutput(width, tasks, shift=True, with_u=True)
+
+    def forward(self, outputs: tuple[Tensor, ...]) -> Tensor:
+        """Map the outputs of the stage's blocks [B, ..., C] to what the decoders read of it, [T, B, ..., C]."""
+        h: Tensor | None = None
+        for rung, x in zip(self.rungs, outputs, strict=True):
+            h = rung(x, h)
+        gains = self.extract.gain().unsqueeze(0)
+        return scale_and_shift(outputs[-1].unsqueeze(0), self.extract.beta, gains, (self.up(h),))
+
+
 @METHODS.register("side")
 class Side(Method):
     """A ladder side network: the trunk runs once without a graph, all that is trained runs beside it."""
@@ -75,16 +94,11 @@ class Side(Method):
     def adapt(self) -> None:
         """Let every block hand out its output, and build the side network and what reads it."""
         backbone, config = self.backbone, self.config
-        rungs: list[list[Rung]] = [[] for _ in backbone.stages]
         for block in backbone.blocks:
-            inner = bottleneck_width(block.width, config.rho)
-            rungs[block.stage].append(Rung(block.width, inner, config.activation))
             backbone.replace(block, BlockOutput(backbone.block_module(block)))
-        self.rungs = nn.ModuleList(nn.ModuleList(stage) for stage in rungs)
-        self.stage_widths = [next(b.width for b in backbone.blocks if b.stage == s) for s in range(len(rungs))]
-        sides = [(bottleneck_width(width, config.rho), width) for width in self.stage_widths]
-        self.up = nn.ModuleList(PerTaskLinear(inner, width, None, start="zero") for inner, width in sides)
-        self.extract = nn.ModuleList(AtOutput(w, self.tasks, shift=True, with_u=True) for w in self.stage_widths)
+        stages = [[block.width for block in backbone.blocks if block.stage == s] for s in range(len(backbone.stages))]
+        self.stage_widths = [widths[0] for widths in stages]
+        self.ladders = nn.ModuleList(Ladder(widths[0], len(widths), config, self.tasks) for widths in stages)
 
     @property
     def execution(self) -> str:
@@ -93,15 +107,8 @@ class Side(Method):
 
     def forward(self, image: Tensor) -> Features:
         """Run the trunk once on images [B, 3, H, W], and beside it the side network, stage by stage."""
-        walk = self.backbone.walk(image)
-        levels: list[Tensor] = []
-        for stage, (stream, outputs) in enumerate(zip(walk.streams, walk.extras, strict=True)):
-            h: Tensor | None = None
-            for rung, x in zip(self.rungs[stage], outputs, strict=True):  # pyright: ignore[reportArgumentType]
-                h = rung(x, h)
-            extract, u = self.extract[stage], self.up[stage](h)
-            level = scale_and_shift(stream.unsqueeze(0), extract.beta, extract.gain().unsqueeze(0), (u,))
-            levels.append(level.flatten(0, 1))
+        stages = zip(self.ladders, self.backbone.walk(image).extras, strict=True)
+        levels = (ladder(outputs).flatten(0, 1) for ladder, outputs in stages)
         return self.by_task(self.backbone.pyramid(tuple(levels)))
 
     def expected_parameters(self) -> Counts:
@@ -120,3 +127,12 @@ class Side(Method):
             shared=closed("sum_Cr + 2*sum_rr + 2*sum_C + 5*sum_r + L + stage_Cr + stage_C", **sums),
             per_task=closed("T * 2*stage_C", T=len(self.tasks), stage_C=sums["stage_C"]),
         )
+
+    def expected_macs(self, geometry: Geometry) -> int:
+        """One pass, a rung C r + 2 r^2 a token of every block, W_up r C a token of every stage; k_t is elementwise."""
+
+        def inner(width: int) -> int:
+            return bottleneck_width(width, self.config.rho)
+
+        rungs = geometry.per_token(lambda c: c * inner(c) + 2 * inner(c) ** 2)
+        return geometry.stem + geometry.blocks + rungs + geometry.per_last_token(lambda c: inner(c) * c)

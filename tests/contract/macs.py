@@ -167,14 +167,34 @@ def mtlora(rank: int, task_rank: int, *, after_merge: bool = False) -> Form:
     return form
 
 
-def vmt_side(rho: int) -> Form:
-    """The adapters once in the trunk and once a task beside it; where a stage begins, s_t = 0 gives the trunk's u."""
+def vmt_side(rho: int, *, reenter: bool = True) -> Form:
+    """The adapters once in the trunk and once a task beside it; where a stage begins, s_t = 0 gives the trunk's u.
+
+    Where u does not re-enter they run beside the trunk alone, in the first block of a stage once for all tasks.
+    """
 
     def form(trunk: Trunk, tasks: int) -> int:
         one, first = trunk.per_token(bottleneck(rho)), trunk.per_token_of_last_blocks(bottleneck(rho))
-        return trunk.stem + trunk.blocks() + one + tasks * (one - first)
+        return trunk.stem + trunk.blocks() + (one if reenter else first) + tasks * (one - first)
 
     return form
+
+
+def ladder(rho: int) -> Form:
+    """Side: W_in C -> r and two layers r -> r at every block, W_up r -> C at the end of a stage."""
+
+    def form(trunk: Trunk, tasks: int) -> int:
+        return trunk.stem + trunk.blocks() + ladder_alone(rho)(trunk)
+
+    return form
+
+
+def ladder_alone(rho: int) -> Callable[[Trunk], int]:
+    def products(trunk: Trunk) -> int:
+        rungs = trunk.per_token(lambda c: c * inner(c, rho) + 2 * inner(c, rho) ** 2)
+        return rungs + trunk.per_token_of_last_blocks(lambda c: inner(c, rho) * c)
+
+    return products
 
 
 def vmt_lifted(rho: int, vectors: int) -> Form:
@@ -210,6 +230,7 @@ FORMS: Mapping[str, Form] = {
     "polyhistor-lite": templates,
     "relative-bias": forked(),
     "shared-adapter": forked(bottleneck(2)),
+    "side": ladder(4),
     "single": from_the_image,
     "ssf": from_the_image,
     "vmt": once(bottleneck(4)),

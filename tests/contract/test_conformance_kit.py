@@ -11,6 +11,7 @@ from methods.full import Full
 from methods.hyperformer import Hyperformer
 from methods.lora import LoRA
 from methods.mtlora import MTLoRA
+from methods.side import Side
 from methods.single import Single
 from methods.vmt import VMT
 from petl_bench.backbones.base import Backbone, StageInfo
@@ -222,13 +223,13 @@ def test_a_slow_check_fails_on_its_defect(check: str) -> None:
         SLOW_CHECKS[check](subject_of(SLOW_DEFECTS[check], "vit"))
 
 
-RUNS = {"shared": Full, "tapped": VMT, "streamed": MTLoRA, "forked": LoRA, "replicated": Single}
+RUNS = {"shared": Full, "tapped": VMT, "side": Side, "streamed": MTLoRA, "forked": LoRA, "replicated": Single}
 
 
 @pytest.mark.parametrize("said", RULES)
 @pytest.mark.parametrize("runs", RULES)
 def test_no_execution_passes_for_another(runs: str, said: str) -> None:
-    """Five honest declarations, and twenty that are not."""
+    """Six honest declarations, and thirty that are not."""
     check = CHECKS["execution_as_declared"]
     verdict = judge("execution", lambda: check(subject_of(declaring(said, RUNS[runs]), "vit")))
     assert verdict.passed == (runs == said), verdict.detail
@@ -243,6 +244,15 @@ def test_a_task_state_beside_the_trunk_is_a_tap_and_inside_it_a_fork(path: str) 
         other = Subject(declaring(said, VMT), subject.config, "vit")
         verdict = judge(said, lambda other=other: CHECKS["execution_as_declared"](other))
         assert verdict.passed == (said == {"side": "tapped", "trunk": "forked"}[path]), verdict.detail
+
+
+@pytest.mark.parametrize("path", ["tap", "side"])
+def test_what_does_not_re_enter_the_trunk_is_beside_it(path: str) -> None:
+    subject = subject_of(VMT, "swin", task_path=path, reenter=False)
+    CHECKS["execution_as_declared"](subject)
+    other = Subject(declaring("tapped", VMT), subject.config, "swin")
+    verdict = judge("tapped", lambda: CHECKS["execution_as_declared"](other))
+    assert "that is side" in verdict.detail
 
 
 def test_an_exempt_parameter_may_have_no_gradient() -> None:

@@ -42,6 +42,9 @@ def row(name: str, backbone: str = SWIN_TINY, tasks: int = 4, **settings: object
         ({"norm": "block"}, 1_119_120, "tapped"),
         ({"activation": "relu", "scale": 0.5}, 1_127_952, "tapped"),
         ({"rho": 8}, 588_264, "tapped"),
+        ({"reenter": False}, 1_127_952, "side"),
+        ({"reenter": False, "task_path": "side"}, 1_127_952, "side"),
+        ({"reenter": False, "extract": "none"}, 1_092_624, "shared"),
     ],
     ids=str,
 )
@@ -118,6 +121,8 @@ def test_lite_follows_its_equations(backbone: str, tasks: int) -> None:
         ("vmt", {"extract": "none", "extract_at": "bottleneck"}, ["leaves no k_t", "method.extract_at=output"]),
         ("vmt", {"task_path": "side", "extract_from": "last"}, ["from block to block", "method.extract_from=all"]),
         ("vmt", {"task_path": "trunk", "decoder_input": "concat"}, ["the stage output holds", "'sum'"]),
+        ("vmt", {"reenter": False, "task_path": "trunk"}, ["enters the trunk again", "method.reenter=true"]),
+        ("vmt", {"reenter": False, "extract_from": "last"}, ["decoders alone", "method.extract_from=all"]),
         ("vmt", {"extract_at": "outputs"}, ["method.extract_at", "pre-activation"]),
         ("vmt-lite", {"scale": 2.0}, ["trains s", "method.scale=1.0"]),
         ("vmt-lite", {"sharing": "stage"}, ["method.sharing", "'stage-tied'"]),

@@ -118,6 +118,8 @@ SETTINGS: list[tuple[str, dict[str, Any], Form]] = [
     ("vmt", {"extract_at": "pre-activation"}, macs.vmt_lifted(4, 0)),
     ("vmt", {"task_path": "side"}, macs.vmt_side(4)),
     ("vmt", {"task_path": "trunk"}, forked(bottleneck(4))),
+    ("vmt", {"reenter": False}, once(bottleneck(4))),
+    ("vmt", {"reenter": False, "task_path": "side"}, macs.vmt_side(4, reenter=False)),
 ]
 
 
@@ -176,3 +178,28 @@ def test_training_lora_goes_back_to_the_first_query_and_value(scope: str, backbo
     passes = 1 if scope == "shared" else tasks
     expected = trunk.stem + passes * behind_a_frozen_start(trunk, added, untrained=untrained)
     assert training_macs(built("lora", backbone, tasks, scope=scope)) == expected
+
+
+@BACKBONES
+@TASKS
+@pytest.mark.parametrize(
+    ("method", "settings", "beside"),
+    [
+        ("side", {}, macs.ladder_alone(4)),
+        ("vmt", {"reenter": False}, lambda trunk: trunk.per_token(bottleneck(4))),
+    ],
+    ids=["side", "vmt reenter=False"],
+)
+def test_training_beside_the_trunk_costs_it_a_forward_pass_alone(
+    method: str, settings: dict[str, Any], beside: Callable[[Trunk], int], backbone: str, tasks: int
+) -> None:
+    """Nothing goes back through the trunk; what stands beside it is trained up to its own input norms, three times."""
+    trunk = TRUNKS[backbone]
+    expected = trunk.stem + trunk.blocks() + 3 * beside(trunk)
+    assert training_macs(built(method, backbone, tasks, **settings)) == expected
+
+
+def test_training_beside_the_trunk_is_less_than_half_of_training_all_of_it() -> None:
+    full = training_macs(built("full", "swin_tiny_patch4_window7_224", 4))
+    for method, settings in (("side", {}), ("vmt", {"reenter": False})):
+        assert training_macs(built(method, "swin_tiny_patch4_window7_224", 4, **settings)) < 0.40 * full

@@ -23,6 +23,7 @@ OTHER_SETTINGS: dict[str, list[dict[str, object]]] = {
     "phm": [{"scope": "shared", "rules": "per-layer"}],
     "relative-bias": [{"scope": "shared"}],
     "shared-adapter": [{"place": "both"}],
+    "side": [{"rho": 2, "activation": "relu"}],
     "ssf": [{"scope": "shared"}],
     "vmt": [
         {"rho": 2, "activation": "relu"},
@@ -32,6 +33,9 @@ OTHER_SETTINGS: dict[str, list[dict[str, object]]] = {
         {"extract_from": "last", "extract_at": "pre-activation", "position": "sequential-mlp"},
         {"decoder_input": "concat", "extract": "scale", "position": "parallel-attn"},
         {"decoder_input": "task-only"},
+        {"reenter": False},
+        {"reenter": False, "task_path": "side", "norm": "block"},
+        {"reenter": False, "extract": "none", "position": "parallel-attn"},
     ],
     "vmt-lite": [{"sharing": "stage-tied"}, {"sharing": "stage-untied"}],
     "vpt": [{"scope": "shared"}, {"deep": False, "prompts_at_merge": "carry"}],
@@ -40,6 +44,7 @@ OTHER_SETTINGS: dict[str, list[dict[str, object]]] = {
 EXECUTIONS: dict[str, tuple[str, dict[str, object]]] = {
     "shared": ("bitfit", {"scope": "shared"}),
     "tapped": ("vmt", {}),
+    "side": ("side", {}),
     "streamed": ("mtlora", {}),
     "forked": ("lora", {}),
     "replicated": ("single", {}),
