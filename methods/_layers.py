@@ -62,28 +62,49 @@ def stacked_linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     return out.view(*x.shape[:-1], -1)
 
 
+Start = Literal["kaiming", "kaiming-both", "xavier", "houlsby", "zero"]
+
+
+def begin(weight: Tensor, start: Start, generator: torch.Generator) -> None:
+    """Fill one slice of a weight, [out, in] or [out, in, k, k], with its initial values.
+
+    ``kaiming`` is Kaiming-uniform(sqrt 5), what nn.Linear and nn.Conv2d begin with; ``houlsby`` a normal distribution
+    of standard deviation 0.01 cut at two deviations (Houlsby et al., 2019, section 3.6).
+    """
+    fan_in, fan_out = weight[0].numel(), weight[:, 0].numel()
+    match start:
+        case "kaiming" | "kaiming-both":
+            weight.uniform_(-1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in), generator=generator)
+        case "xavier":
+            bound = math.sqrt(6 / (fan_in + fan_out))
+            weight.uniform_(-bound, bound, generator=generator)
+        case "houlsby":
+            nn.init.trunc_normal_(weight, std=0.01, a=-0.02, b=0.02, generator=generator)
+        case "zero":
+            weight.zero_()
+
+
 class PerTaskLinear(PerTask):
     """y[t] = W[t] x[t] + b[t], W: [T, out, in], b: [T, out]; one batched product over tasks.
 
-    ``start`` is how W begins: Kaiming-uniform(sqrt 5), nn.Linear's own, or zero. b begins at zero.
+    ``start`` is how W begins, see ``begin``. b begins at zero, and with ``kaiming-both`` as that of nn.Linear does.
     """
 
     vectors = ("bias",)
 
-    def __init__(
-        self, inputs: int, outputs: int, tasks: Tasks, *, start: Literal["kaiming", "zero"], bias: bool = True
-    ) -> None:
+    def __init__(self, inputs: int, outputs: int, tasks: Tasks, *, start: Start, bias: bool = True) -> None:
         super().__init__(tasks)
-        self.start = start
+        self.start: Start = start
         self.weight = self.stack(outputs, inputs)
         self.bias = self.stack(outputs) if bias else None
 
     def initialise(self, draw: Callable[[str, str], torch.Generator]) -> None:
         """Draw W, one generator a row."""
-        if self.start == "kaiming":
-            bound = 1 / math.sqrt(self.weight.shape[-1])
-            for row, weight in zip(self.rows, self.weight, strict=True):
-                weight.uniform_(-bound, bound, generator=draw("weight", row))
+        for t, row in enumerate(self.rows):
+            begin(self.weight[t], self.start, draw("weight", row))
+            if self.bias is not None and self.start == "kaiming-both":
+                bound = 1 / math.sqrt(self.weight.shape[-1])
+                self.bias[t].uniform_(-bound, bound, generator=draw("bias", row))
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [T * B, ..., in] to [T * B, ..., out]."""

@@ -125,6 +125,13 @@ class Backbone(nn.Module, ABC):
         """Turn the tokens at the end of ``stage`` into the map [B, C, H, W] of the pyramid."""
 
     @abstractmethod
+    def over_map(self, tokens: Tensor, operation: Callable[[Tensor], Tensor]) -> Tensor:
+        """Apply an operation on maps [B, C, H, W] to tokens in the trunk's layout, inside a stage.
+
+        Tokens without a place in the image, a class token for one, are each a map of one pixel.
+        """
+
+    @abstractmethod
     def stem_modules(self) -> tuple[nn.Module, ...]:
         """Return the modules that ``stem`` runs."""
 

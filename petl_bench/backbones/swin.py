@@ -6,6 +6,7 @@ the next stage.
 
 import copy
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -105,6 +106,10 @@ class SwinBackbone(Backbone):
     def to_map(self, tokens: Tensor, stage: int) -> Tensor:
         """Map tokens [B, H, W, C] to [B, C, H, W]."""
         return tokens.permute(0, 3, 1, 2)
+
+    def over_map(self, tokens: Tensor, operation: Callable[[Tensor], Tensor]) -> Tensor:
+        """Apply an operation on maps to tokens [B, H, W, C]."""
+        return operation(tokens.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
 
     def geometry(self) -> Geometry | None:
         """Return the stages of a plain Swin whose windows tile the image; padded tokens have no form."""

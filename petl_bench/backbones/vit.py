@@ -4,6 +4,7 @@ Taps after blocks L/4, L/2, 3L/4 and L, without the final norm. Prefix tokens ta
 the taps. The maps are resampled to strides 4, 8, 16 and 32 without parameters, so that every decoder sees one shape.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -59,6 +60,15 @@ class VitBackbone(Backbone):
         if size[0] < height:
             return F.adaptive_avg_pool2d(level, size)
         return level if size[0] == height else F.interpolate(level, size, mode="bilinear", align_corners=False)
+
+    def over_map(self, tokens: Tensor, operation: Callable[[Tensor], Tensor]) -> Tensor:
+        """Apply an operation on maps to the patches in tokens [B, N, C], and to every prefix token by itself."""
+        prefix, patches = tokens.split([self.trunk.num_prefix_tokens, self.grid[0] * self.grid[1]], 1)
+        out = operation(patches.transpose(1, 2).unflatten(2, tuple(self.grid))).flatten(2).transpose(1, 2)
+        if not prefix.shape[1]:
+            return out
+        alone = operation(prefix.flatten(0, 1)[:, :, None, None]).flatten(1)
+        return torch.cat([alone.unflatten(0, prefix.shape[:2]), out], 1)
 
     def geometry(self) -> Geometry | None:
         """Return the groups of blocks of a plain ViT: every token attends to all."""

@@ -109,6 +109,11 @@ def inner(width: int, rho: int, multiple: int = 1) -> int:
     return math.ceil(width // rho / multiple) * multiple
 
 
+def convolved(width: int, kernels: int) -> OfWidth:
+    """C -> r -> C, and between them kernels that a token of the map meets."""
+    return lambda c: 2 * c * width + kernels
+
+
 def lora(rank: int) -> OfWidth:
     """A and B of the query, A and B of the value."""
     return lambda c: 2 * (c * rank + rank * c)
@@ -216,14 +221,17 @@ def templates(trunk: Trunk, tasks: int) -> int:
 # By registered method, with its defaults.
 FORMS: Mapping[str, Form] = {
     "adapter": forked(bottleneck(2)),
+    "adapter-plus": forked(lambda c: 2 * 8 * c),
     "adaptformer": forked(lambda c: 2 * 64 * c),
     "bitfit": from_the_image,
     "compacter": forked(lambda c: 2 * bottleneck(32, 4)(c), lambda c: 2 * kronecker_weights(4, 32)(c)),
+    "convpass": forked(lambda c: 2 * convolved(8, 3 * 3 * 8 * 8)(c)),
     "decoders": once(),
     "full": once(),
     "hyperformer": forked(lambda c: 2 * bottleneck(32)(c), hyperformer_weights),
     "lora": forked(lora(4)),
     "low-rank-adapter": forked(low_rank(8, 32)),
+    "mona": forked(lambda c: 2 * convolved(64, 7 * 7 * 64 + 64 * 64)(c)),
     "mtlora": mtlora(16, 4),
     "phm": forked(bottleneck(8, 4), kronecker_weights(4, 8)),
     "polyhistor": forked(bottleneck(4), decomposed_weights(64, 9, 4)),

@@ -30,6 +30,9 @@ def counted(name: str, backbone: str, tasks: int, **settings: object) -> object:
         ("shared-adapter", {}, 2_198_496, 2.20),
         ("adaptformer", {}, 2_317_056, None),
         ("adaptformer", {"norm": "none"}, 2_281_728, None),
+        ("adapter-plus", {}, 318_336, None),
+        ("convpass", {}, 657_408, None),
+        ("mona", {}, 5_632_512, None),
         ("low-rank-adapter", {}, 345_000, None),
         ("phm", {}, 594_592, 0.59),
         ("phm", {"rules": "per-layer"}, 600_480, None),
@@ -77,6 +80,41 @@ def test_adaptformer_follows_its_equation(backbone: str, tasks: int) -> None:
 def test_adaptformer_as_released_on_vit_base() -> None:
     """r = 64, biases, no LayerNorm, twelve blocks of width 768."""
     assert counted("adaptformer", "vit_base_patch16_224", 1, norm="none") == 12 * (2 * 64 * 768 + 64 + 768) == 1_189_632
+
+
+@EVERYWHERE
+@TASKS
+def test_adapter_plus_follows_its_equation(backbone: str, tasks: int) -> None:
+    r = 8
+    one = sum(2 * c * r + r + c + c for c in WIDTHS[backbone])
+    assert counted("adapter-plus", backbone, tasks) == tasks * one
+    assert counted("adapter-plus", backbone, tasks, scope="shared") == one
+
+
+def test_adapter_plus_as_released_on_vit_base() -> None:
+    """Rank 8, biases, a scale for every channel, no norm, twelve blocks of width 768."""
+    count = counted("adapter-plus", "vit_base_patch16_224", 1)
+    assert count == 12 * (2 * 8 * 768 + 8 + 768 + 768) == 165_984
+
+
+@EVERYWHERE
+@TASKS
+def test_convpass_follows_its_equation(backbone: str, tasks: int) -> None:
+    r = 8
+    one = sum((c * r + r) + (3 * 3 * r * r + r) + (r * c + c) for c in WIDTHS[backbone])
+    assert counted("convpass", backbone, tasks) == tasks * 2 * one
+    assert counted("convpass", backbone, tasks, place="attention") == tasks * one
+    assert counted("convpass", backbone, tasks, scope="shared") == 2 * one
+
+
+@EVERYWHERE
+@TASKS
+def test_mona_follows_its_equation(backbone: str, tasks: int) -> None:
+    d = 64
+    kernels = sum(k * k * d + d for k in (3, 5, 7)) + d * d + d
+    one = sum(2 * c + 2 * c + (c * d + d) + kernels + (d * c + c) for c in WIDTHS[backbone])
+    assert counted("mona", backbone, tasks) == tasks * 2 * one
+    assert counted("mona", backbone, tasks, scope="shared") == 2 * one
 
 
 @EVERYWHERE

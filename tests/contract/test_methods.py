@@ -13,12 +13,15 @@ pytestmark = pytest.mark.usefixtures("one_thread")  # the networks are too small
 # Each on the first family that the method is defined on, where blocks differ in width and windows are shifted.
 OTHER_SETTINGS: dict[str, list[dict[str, object]]] = {
     "adapter": [{"scope": "shared", "place": "attention"}, {"place": "both", "activation": "relu"}],
+    "adapter-plus": [{"scope": "shared"}],
     "adaptformer": [{"scope": "shared", "norm": "none"}],
     "bitfit": [{"scope": "shared"}],
     "compacter": [{"scope": "shared", "variant": "compacter++"}],
+    "convpass": [{"scope": "shared", "place": "attention", "start": "xavier"}],
     "hyperformer": [{"place": "mlp", "networks": "per-block"}],
     "lora": [{"scope": "shared"}, {"norm": "none"}],
     "low-rank-adapter": [{"scope": "shared"}],
+    "mona": [{"scope": "shared"}],
     "mtlora": [{"reduction": "lora"}, {"taps": "after-merge"}, {"taps": "after-merge", "reduction": "lora"}],
     "phm": [{"scope": "shared", "rules": "per-layer"}],
     "relative-bias": [{"scope": "shared"}],
