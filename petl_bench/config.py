@@ -6,12 +6,14 @@ import tomllib
 import types
 import typing
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationError
 
 from petl_bench.errors import UsageError, nearest
 
+SEE_EVERY_KEY = "Type: petl-bench run ... --dry-run   to see every key with its value."
 Positive = Annotated[int, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 
@@ -149,6 +151,11 @@ class RuntimeConfig(Section):
     root: str | None = None
     workers: Annotated[int, Field(ge=0)] = 0
 
+    @property
+    def folder(self) -> Path | None:
+        """``root`` as a path."""
+        return None if self.root is None else Path(self.root).expanduser()
+
 
 class RunConfig(Section):
     """Everything that decides a run's numbers, and where it runs."""
@@ -232,8 +239,8 @@ def _section_of(annotation: Any) -> type[BaseModel] | None:
     return None
 
 
-def validate_section(model: type[S], values: Mapping[str, Any], section: str) -> S:
-    """Build a section strictly (no ``"8"`` for ``8``, no unknown key).
+def validate_section(model: type[S], values: Mapping[str, Any], section: str, *, hint: str = SEE_EVERY_KEY) -> S:
+    """Build a section strictly (no ``"8"`` for ``8``, no unknown key); an error ends with the ``hint``.
 
     Raises:
         UsageError: With every key at fault, what was got, what is expected and the nearest valid key.
@@ -241,7 +248,7 @@ def validate_section(model: type[S], values: Mapping[str, Any], section: str) ->
     try:
         return model.model_validate_json(json.dumps(values), strict=True)
     except ValidationError as error:
-        raise UsageError(_explain(error, model, section)) from None
+        raise UsageError(f"{_explain(error, model, section)}\n{hint}") from None
 
 
 def _explain(error: ValidationError, model: type[BaseModel], section: str) -> str:
@@ -262,7 +269,6 @@ def _explain(error: ValidationError, model: type[BaseModel], section: str) -> st
         else:
             expected = fault["msg"].removeprefix("Input should be ")
             lines.append(f"{key} = {json.dumps(fault['input'])}: expected is {expected}.")
-    lines.append("Type: petl-bench run ... --dry-run   to see every key with its value.")
     return "\n".join(lines)
 
 

@@ -57,7 +57,7 @@ class Vocabulary:
     defaults: Mapping[str, Any]
 
 
-VocabularyOf = Callable[[Mapping[str, str]], Vocabulary]
+VocabularyOf = Callable[[Mapping[str, str], Path | None], Vocabulary]
 
 
 def plan(settings: Mapping[str, Any], vocabulary_of: VocabularyOf) -> RunConfig:
@@ -65,7 +65,8 @@ def plan(settings: Mapping[str, Any], vocabulary_of: VocabularyOf) -> RunConfig:
 
     Args:
         settings: Sections and values as in an experiment file or after ``--set``; ``method.name`` is required.
-        vocabulary_of: Finds the Config classes of the chosen ``{"method": name, "backbone": name, ...}``.
+        vocabulary_of: Finds the Config classes of the chosen ``{"method": name, "backbone": name, ...}``, and the tasks
+            of the data set whose files lie in a folder.
 
     Raises:
         UsageError: An unknown section, key, task or budget, or a value of the wrong type.
@@ -78,7 +79,8 @@ def plan(settings: Mapping[str, Any], vocabulary_of: VocabularyOf) -> RunConfig:
         if section not in RunConfig.model_fields:
             raise unknown_name("section", section, RunConfig.model_fields, command="petl-bench run ... --dry-run")
     names = {kind: name_of(asked, kind) for kind in ("method", "backbone", "decoder", "dataset")}
-    vocabulary = vocabulary_of(names)
+    runtime = validate_section(RuntimeConfig, asked["runtime"], "runtime")
+    vocabulary = vocabulary_of(names, runtime.folder)
     full = merge(merge(BUDGETS[budget], vocabulary.defaults), asked)
     config = RunConfig(
         method=validate_section(vocabulary.method, full["method"], "method"),
@@ -86,7 +88,7 @@ def plan(settings: Mapping[str, Any], vocabulary_of: VocabularyOf) -> RunConfig:
         decoder=validate_section(vocabulary.decoder, full["decoder"], "decoder"),
         dataset=validate_section(vocabulary.dataset, full["dataset"], "dataset"),
         train=validate_section(TrainConfig, full["train"], "train"),
-        runtime=validate_section(RuntimeConfig, full["runtime"], "runtime"),
+        runtime=runtime,
         tasks=choose_tasks(full["tasks"], vocabulary.dataset_tasks, names["dataset"]),
         budget=budget,
         seed=_seed(full["seed"]),

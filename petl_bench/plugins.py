@@ -122,8 +122,11 @@ def _require(kind: str, name: str) -> Listing:
     return found[name]
 
 
-def vocabulary(names: Mapping[str, str]) -> Vocabulary:
-    """Return the Config classes and defaults of the chosen ``{"method": name, "backbone": name, ...}``."""
+def vocabulary(names: Mapping[str, str], root: Path | None = None) -> Vocabulary:
+    """Return the Config classes and defaults of the chosen ``{"method": name, "backbone": name, ...}``.
+
+    ``root`` is the folder of the data set's files, where some data sets say which tasks they have.
+    """
     for kind in ("method", "decoder", "dataset"):
         if names[kind] not in _present(f"{kind}s"):
             _require(f"{kind}s", names[kind])
@@ -143,7 +146,7 @@ def vocabulary(names: Mapping[str, str]) -> Vocabulary:
         method=method.Config,
         decoder=decoder.Config,
         dataset=dataset.Config,
-        dataset_tasks=tuple(dataset.tasks),
+        dataset_tasks=tuple(dataset.tasks_in(root)),
         defaults=defaults,
     )
 

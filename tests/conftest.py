@@ -34,7 +34,7 @@ class Noise(DenseDataset):
         self.size, self.split, self.chosen = config.image_size, split, tuple(tasks)
 
     @classmethod
-    def content_hash(cls, config: DatasetConfig) -> str:
+    def content_hash(cls, config: DatasetConfig, **_: object) -> str:
         return "noise"
 
     def __len__(self) -> int:

@@ -89,6 +89,7 @@ def run_command(
     seeds: Annotated[str | None, typer.Option("--seeds", help="One run a seed: 0-4, or 0,1,2.")] = None,
     set_: SetOption = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda ...")] = "auto",
+    root: Annotated[Path | None, typer.Option(help="Folder of the data set's files.")] = None,
     out: Annotated[Path, typer.Option(help="The store: one folder a run.")] = Path("runs"),
     force: Annotated[bool, typer.Option("--force", help="Repeat a finished run.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the resolved config and stop.")] = False,
@@ -99,7 +100,8 @@ def run_command(
         raise UsageError("--seed and --seeds were both given: give one of them.\nType: --seeds 0-4")
     asked = merge(asked, {k: v for k, v in {"budget": budget, "seed": seed}.items() if v is not None})
     numbers = None if seeds is None else seeds_of(seeds)
-    asked = merge({"runtime": {"device": device}}, asked if numbers is None else {**asked, "seed": numbers[0]})
+    runtime = {"device": device} | ({} if root is None else {"root": str(root)})
+    asked = merge({"runtime": runtime}, asked if numbers is None else {**asked, "seed": numbers[0]})
     from petl_bench import plan, plugins
 
     if experiment is not None and "method" in asked:

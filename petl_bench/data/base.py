@@ -2,57 +2,35 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from petl_bench.config import DatasetConfig
+from petl_bench.data.batch import Batch, Sample, to_batch
+from petl_bench.data.transforms import flip
 from petl_bench.registry import Registry
+
+__all__ = ["DATASETS", "Batch", "DataTask", "DenseDataset", "Sample", "Split", "to_batch"]
 
 Split = Literal["train", "val", "test"]
 
 
-@dataclass(frozen=True)
-class Sample:
-    """One image and its labels.
+class DataTask(NamedTuple):
+    """What a task of a data set is: the registered task that its labels are of, and the number of output channels."""
 
-    Attributes:
-        image: uint8 [H, W, 3], RGB.
-        labels: By task: [H, W], or [H, W, 3] for normals.
-        id: Name of the image in its split.
-    """
-
-    image: np.ndarray
-    labels: Mapping[str, np.ndarray]
-    id: str
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Images float32 [B, 3, H, W] in 0..1 and labels by task, [B, H, W] or [B, 3, H, W]."""
-
-    images: Tensor
-    labels: Mapping[str, Tensor]
-
-    def to(self, device: torch.device) -> "Batch":
-        """Copy the batch to a device."""
-        labels = {task: label.to(device, non_blocking=True) for task, label in self.labels.items()}
-        return Batch(self.images.to(device, non_blocking=True), labels)
-
-    def pin_memory(self) -> "Batch":
-        """Copy the batch into pinned memory, from where an accelerator reads without waiting."""
-        return Batch(self.images.pin_memory(), {task: label.pin_memory() for task, label in self.labels.items()})
+    kind: str
+    channels: int
 
 
 class DenseDataset(ABC):
     """One split of a dataset.
 
     Attributes:
-        tasks: Every task of the dataset in its order, with the number of output channels. A literal.
+        tasks: Every task of the dataset in its order, with the number of output channels. A literal; empty where the
+            files say it (see ``tasks_in``).
         primary: By task, the metric that stands for it where that is not the task's own choice.
     """
 
@@ -82,9 +60,18 @@ class DenseDataset(ABC):
         """
 
     @classmethod
+    def tasks_in(cls, root: Path | None) -> Mapping[str, DataTask]:
+        """Return the tasks that the files in ``root`` have labels for: ``tasks``, unless the data set looks there.
+
+        Raises:
+            UsageError: The files are needed to say it, and are not there.
+        """
+        return {name: DataTask(name, channels) for name, channels in cls.tasks.items()}
+
+    @classmethod
     @abstractmethod
-    def content_hash(cls, config: DatasetConfig) -> str:
-        """Return what identifies the content of all splits."""
+    def content_hash(cls, config: DatasetConfig, *, root: Path | None = None, tasks: Sequence[str] = ()) -> str:
+        """Return what identifies the content of all splits: images, and labels of ``tasks``. No path enters."""
 
     @abstractmethod
     def __len__(self) -> int:
@@ -100,18 +87,16 @@ class DenseDataset(ABC):
         labels = {task: np.stack([sample.labels[task] for sample in samples]) for task in samples[0].labels}
         return to_batch(np.stack([sample.image for sample in samples]), labels)
 
+    def augmented(self, indices: Sequence[int], keys: Sequence[int], config: DatasetConfig) -> Batch:
+        """Return a training batch: images mirrored by a coin each.
 
-def to_batch(images: np.ndarray, labels: Mapping[str, np.ndarray]) -> Batch:
-    """Turn stored arrays [B, H, W, ...] into a batch: images in 0..1, class maps int64, the rest float32."""
-    tensors: dict[str, Tensor] = {}
-    for task, label in labels.items():
-        if label.dtype.kind in "ui":
-            tensors[task] = torch.from_numpy(label.astype(np.int64))
-        else:
-            tensor = torch.from_numpy(label.astype(np.float32))
-            tensors[task] = tensor.movedim(-1, 1).contiguous() if tensor.dim() == 4 else tensor
-    pixels = torch.from_numpy(images.astype(np.float32)).movedim(-1, 1).contiguous()
-    return Batch(pixels / 255.0, tensors)
+        Args:
+            indices: Which images.
+            keys: One an image; everything random about an image follows from its key alone.
+            config: Of the data set.
+        """
+        batch = self.batch(indices)
+        return flip(batch, torch.tensor([bool(key & 1) for key in keys])) if config.flip else batch
 
 
 DATASETS: Registry[type[DenseDataset]] = Registry("dataset")

@@ -12,7 +12,6 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from petl_bench import draws
 from petl_bench.config import RunConfig
 from petl_bench.data.base import Batch, DenseDataset
-from petl_bench.data.transforms import flip
 
 PREFETCH = 2  # batches that every loading process keeps ready
 
@@ -56,18 +55,15 @@ class Order(Sampler[tuple[Drawn, ...]]):
 
 
 class Augmented(Dataset[Batch]):
-    """Whole batches by what was drawn, mirrored by a coin of (seed, image, epoch)."""
+    """Whole batches by what was drawn, augmented by a key of (seed, image, epoch)."""
 
     def __init__(self, dataset: DenseDataset, config: RunConfig) -> None:
-        self._dataset, self._seed, self._flips = dataset, config.seed, config.dataset.flip
+        self._dataset, self._seed, self._config = dataset, config.seed, config.dataset
 
     def __getitem__(self, drawn: tuple[Drawn, ...]) -> Batch:
         """Return the images of a batch with their labels."""
-        batch = self._dataset.batch([one.index for one in drawn])
-        return flip(batch, torch.tensor([self._is_mirrored(one) for one in drawn])) if self._flips else batch
-
-    def _is_mirrored(self, one: Drawn) -> bool:
-        return bool(draws.key(self._seed, "flip", str(one.index), str(one.epoch)) & 1)
+        keys = [draws.key(self._seed, "flip", str(one.index), str(one.epoch)) for one in drawn]
+        return self._dataset.augmented([one.index for one in drawn], keys, self._config)
 
 
 def batches(

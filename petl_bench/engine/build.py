@@ -14,8 +14,8 @@ from petl_bench.tasks.base import TaskSpec
 
 def task_specs(config: RunConfig) -> dict[str, TaskSpec]:
     """Return the tasks of a run by name, in the dataset's order."""
-    channels = load("datasets", config.dataset.name).tasks
-    return {task: load("tasks", task)(channels[task]) for task in config.tasks}
+    declared = load("datasets", config.dataset.name).tasks_in(config.runtime.folder)
+    return {task: load("tasks", declared[task].kind)(declared[task].channels) for task in config.tasks}
 
 
 def build(config: RunConfig) -> MultiTaskModel:

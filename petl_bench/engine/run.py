@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 import torch
 from accelerate import Accelerator
 
@@ -123,7 +124,8 @@ def run(
 def _draft(config: RunConfig, accelerator: Accelerator) -> RunRecord:
     """Return the record as it is before anything was measured: a failed one."""
     weights = weights_hash(config.backbone.name, config.backbone.weights)
-    data = load("datasets", config.dataset.name).content_hash(config.dataset)
+    dataset = load("datasets", config.dataset.name)
+    data = dataset.content_hash(config.dataset, root=config.runtime.folder, tasks=config.tasks)
     plain = config.model_dump(mode="json", exclude={"runtime"})
     identity = identify(plain, weights_hash=weights, data_hash=data, engine_version=ENGINE_VERSION)
     return RunRecord(
@@ -143,10 +145,10 @@ def _execute(
 ) -> RunRecord:
     specs = task_specs(config)
     dataset = load("datasets", config.dataset.name)
-    root = None if config.runtime.root is None else Path(config.runtime.root).expanduser()
     with clock.phase("data"):
         opened: dict[str, DenseDataset] = {
-            split: dataset(config.dataset, split, config.tasks, root=root) for split in ("train", "test")
+            split: dataset(config.dataset, split, config.tasks, root=config.runtime.folder)
+            for split in ("train", "test")
         }
     testing = opened["test"]
     with clock.phase("build"):
@@ -171,7 +173,7 @@ def _execute(
             tell=lambda images: watch("evaluate", images, len(testing), ""),
         )
         trivial = {
-            task: trivial_values(spec, config, draft.data_hash, opened.__getitem__, batch_size=EVALUATION_BATCH)
+            task: trivial_values(task, spec, config, draft.data_hash, opened.__getitem__, batch_size=EVALUATION_BATCH)
             for task, spec in specs.items()
         }
     with clock.phase("pictures"):
@@ -221,6 +223,7 @@ def _result(
             for name, value in measured.values.items()
         },
         seen_in_pretraining=seen,
+        labelled_images=int((~np.isnan(measured.scores)).sum()),
     )
 
 

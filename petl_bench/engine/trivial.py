@@ -17,12 +17,19 @@ VERSION = 1  # of the predictors' fits
 
 
 def trivial_values(
-    spec: TaskSpec, config: RunConfig, data_hash: str, opened: Callable[[str], DenseDataset], *, batch_size: int
+    task: str,
+    spec: TaskSpec,
+    config: RunConfig,
+    data_hash: str,
+    opened: Callable[[str], DenseDataset],
+    *,
+    batch_size: int,
 ) -> dict[str, float]:
     """Return the values of a task's trivial predictor on the test images.
 
     Args:
-        spec: The task.
+        task: Its name in the data set.
+        spec: What it is.
         config: Of the run: which images, at which size.
         data_hash: What identifies the images and labels.
         opened: Gives the training or the test split.
@@ -32,23 +39,24 @@ def trivial_values(
         "version": VERSION,
         "data_hash": data_hash,
         "dataset": config.dataset.model_dump(mode="json"),
-        "task": spec.name,
+        "task": task,
+        "kind": spec.name,
         "channels": spec.channels,
         "metrics": {name: version for name, (_, _, version) in spec.metrics.items()},
     }
     path = cache_folder() / "trivial" / f"{digest(known)}.json"
     values = _read(path, spec)
     if values is None:
-        values = _measured(spec, opened("train"), opened("test"), batch_size)
+        values = _measured(task, spec, opened("train"), opened("test"), batch_size)
         _keep(path, values)
     return values
 
 
-def _measured(spec: TaskSpec, train: DenseDataset, test: DenseDataset, batch_size: int) -> dict[str, float]:
-    constant = spec.trivial(batch.labels[spec.name] for batch in in_order(train, batch_size))
+def _measured(task: str, spec: TaskSpec, train: DenseDataset, test: DenseDataset, batch_size: int) -> dict[str, float]:
+    constant = spec.trivial(batch.labels[task] for batch in in_order(train, batch_size))
     metric = spec.metric()
     for batch in in_order(test, batch_size):
-        metric.update(constant.expand(len(batch.images), *constant.shape), batch.labels[spec.name])
+        metric.update(constant.expand(len(batch.images), *constant.shape), batch.labels[task])
     return metric.compute()
 
 

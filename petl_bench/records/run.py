@@ -41,11 +41,13 @@ class TaskResult(Entry):
         metrics: Every number, by the metric's name.
         seen_in_pretraining: Labels of this task, from this data set, trained the run's initial weights, so it stays out
             of delta_m.
+        labelled_images: Test images with truth somewhere; None in records older than the field.
     """
 
     primary: str
     metrics: Mapping[str, MetricValue]
     seen_in_pretraining: bool = False
+    labelled_images: int | None = None
 
     @model_validator(mode="after")
     def _has_its_primary(self) -> Self:

@@ -30,7 +30,7 @@ class Stripes(DenseDataset):
         self.config, self.split, self.chosen = config, split, tuple(tasks)
 
     @classmethod
-    def content_hash(cls, config: DatasetConfig) -> str:
+    def content_hash(cls, config: DatasetConfig, **_: object) -> str:
         return "stripes"
 
     def __len__(self) -> int:
@@ -88,7 +88,7 @@ def typed(place: Path, *arguments: str) -> str:
 
 def test_a_data_set_in_one_file_is_listed_and_run(place: Path) -> None:
     rows = {row["name"]: row for row in json.loads(typed(place, "list", "datasets", "--format", "json"))}
-    assert rows.keys() == {"scenes", "stripes"}
+    assert rows.keys() >= {"scenes", "stripes"}
     (path,) = (place / "runs").glob("vmt-s0-*/record.json")
     record = json.loads(path.read_text(encoding="utf-8"))
     assert record["status"] == "finished"

@@ -14,7 +14,7 @@ from petl_bench.cli.main import GROUPS, app, main
 FLAGS = {
     "run": {
         "--method", "--tasks", "--backbone", "--dataset", "--decoder", "--budget", "--seed", "--seeds", "--set",
-        "--device",
+        "--device", "--root",
         "--out", "--force", "--dry-run",
     },
     "report": {"--out", "--experiment", "--metric", "--strict"},

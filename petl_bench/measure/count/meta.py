@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from petl_bench import plan, plugins
-from petl_bench.config import RunConfig, merge
+from petl_bench.config import RunConfig, RuntimeConfig, merge, validate_section
 from petl_bench.engine.build import build_model
 from petl_bench.errors import UsageError
 from petl_bench.model import MultiTaskModel
@@ -44,7 +44,9 @@ def build_on_meta(settings: Mapping[str, Any]) -> MetaModel:
     """
     asked = merge(plan.DEFAULTS, settings)
     tasks, dataset = asked["tasks"], plan.name_of(asked, "dataset")
-    available: dict[str, int] = plugins.load("datasets", dataset).tasks
+    runtime = validate_section(RuntimeConfig, asked["runtime"], "runtime")
+    declared = plugins.load("datasets", dataset).tasks_in(runtime.folder)
+    available = {name: task.channels for name, task in declared.items()}
     explicit = isinstance(tasks, str) and ":" in tasks
     channels = _explicit_channels(tasks) if explicit else _channels(tasks, available, dataset)
     config = plan.plan({**settings, "tasks": list(available)}, plugins.vocabulary)
