@@ -144,12 +144,16 @@ class RuntimeConfig(Section):
     Attributes:
         root: Folder of the data set's files.
         workers: Processes that load batches; 0 loads them in the run's own.
+        checkpoint_seconds: The state of a training is saved after the first step that ends so long after the last time.
+        checkpoint_steps: It is saved every so many steps as well.
     """
 
     device: str = "auto"
     threads: Positive | None = None
     root: str | None = None
     workers: Annotated[int, Field(ge=0)] = 0
+    checkpoint_seconds: NonNegative = 60.0
+    checkpoint_steps: Positive | None = None
 
     @property
     def folder(self) -> Path | None:

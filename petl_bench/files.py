@@ -31,40 +31,56 @@ def appearing(path: Path) -> Generator[Path, None, None]:
     try:
         yield scratch
         scratch.chmod(0o644)
+        _flush(scratch)
         os.replace(scratch, path)
     finally:
         scratch.unlink(missing_ok=True)
 
 
 @contextmanager
-def appearing_folder(path: Path) -> Generator[Path, None, None]:
-    """Give a scratch folder beside ``path`` that takes its place, an older one's too, when the block ends well.
+def appearing_folder(path: Path, scratch_prefix: Path | None = None) -> Generator[Path, None, None]:
+    """Give a scratch folder that takes the place of ``path``, an older one's too, when the block ends well.
 
     A block that fails or is interrupted leaves everything as it was.
+
+    Args:
+        path: The folder.
+        scratch_prefix: How the paths of scratch folders begin, on the same file system; None: hidden ones beside it.
 
     Raises:
         OSError: The folder around it cannot be made or written.
     """
+    beginning = scratch_prefix or path.with_name(f".{path.name}-")
     path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
+    beginning.parent.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix=beginning.name, dir=beginning.parent))
     try:
         inner = scratch / "new"
         inner.mkdir()
         yield inner
-        while not _placed(inner, path):
+        for file in inner.rglob("*"):
+            if file.is_file():
+                _flush(file)
+        while not _placed(inner, path, beginning):
             continue
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _placed(complete: Path, path: Path) -> bool:
+def _flush(file: Path) -> None:
+    """Have the content on the disk before the name points to it: a lost power must not leave an empty file."""
+    with file.open("rb") as opened:
+        os.fsync(opened.fileno())
+
+
+def _placed(complete: Path, path: Path, beginning: Path) -> bool:
     """Give a complete folder its name, or take the name from the folder that has it; another process may race."""
     try:
         os.replace(complete, path)
     except OSError as error:
         if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
             raise
-        retired = Path(tempfile.mkdtemp(prefix=f".{path.name}-old-", dir=path.parent))
+        retired = Path(tempfile.mkdtemp(prefix=f"{beginning.name}old-", dir=beginning.parent))
         with suppress(FileNotFoundError):
             os.replace(path, retired / "folder")
         shutil.rmtree(retired, ignore_errors=True)

@@ -92,9 +92,14 @@ def run_command(
     root: Annotated[Path | None, typer.Option(help="Folder of the data set's files.")] = None,
     out: Annotated[Path, typer.Option(help="The store: one folder a run.")] = Path("runs"),
     force: Annotated[bool, typer.Option("--force", help="Repeat a finished run.")] = False,
+    evaluate_only: Annotated[
+        bool, typer.Option("--evaluate-only", help="Make metrics and pictures again from what was trained.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the resolved config and stop.")] = False,
 ) -> None:
-    """Train and evaluate one method, or all the runs of an experiment."""
+    """Train and evaluate one method, or all runs of an experiment; what was broken off goes on from where it was."""
+    if force and evaluate_only:
+        raise UsageError("--force trains again, --evaluate-only trains nothing: give one of them.")
     asked = settings_of(method, backbone, dataset, decoder, tasks and tasks_of_a_run(tasks), set_)
     if seeds is not None and (seed is not None or "seed" in asked):
         raise UsageError("--seed and --seeds were both given: give one of them.\nType: --seeds 0-4")
@@ -124,7 +129,8 @@ def run_command(
         return
     from petl_bench.cli.run import run_all
 
-    finished = run_all(configs, out, force=force, start_seconds=time.perf_counter() - _STARTED)
+    started = time.perf_counter() - _STARTED
+    finished = run_all(configs, out, force=force, evaluate_only=evaluate_only, start_seconds=started)
     if experiment is not None:
         typer.echo(f"Type: petl-bench report {out} --experiment {experiment}")
     if not finished:

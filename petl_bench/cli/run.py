@@ -7,12 +7,13 @@ from rich.console import Console
 from rich.progress import Progress, TaskID
 
 from petl_bench.config import RunConfig
-from petl_bench.engine.run import Outcome, Watch, run
+from petl_bench.engine.clock import Watch
+from petl_bench.engine.run import Outcome, run
 from petl_bench.records.store import PICTURE, Store
 from petl_bench.terminal import bar, print_table
 
 
-def run_all(configs: Sequence[RunConfig], out: Path, *, force: bool, start_seconds: float) -> bool:
+def run_all(configs: Sequence[RunConfig], out: Path, *, force: bool, evaluate_only: bool, start_seconds: float) -> bool:
     """Execute runs one after the other; a failed one becomes a record and the others go on.
 
     Returns:
@@ -32,6 +33,8 @@ def run_all(configs: Sequence[RunConfig], out: Path, *, force: bool, start_secon
                 store,
                 _watching(shown, config.method.name),
                 force=force,
+                evaluate_only=evaluate_only,
+                say=lambda words: console.print(words, style="yellow", soft_wrap=True, highlight=False, markup=False),
                 start_seconds=start_seconds if number == 1 else 0.0,
             )
         _show(outcome, console)

@@ -113,6 +113,20 @@ def load(
             "parameters: another network, or one for another image size."
         )
     model = on_device_of(trunk, recipe)
+    put_into(model, path)
+    return model
+
+
+def put_into(model: MultiTaskModel, path: Path) -> None:
+    """Put what a file holds into a model that is made like the one it came from.
+
+    Raises:
+        UsageError: The file cannot be read, or the model has other frozen weights or other names.
+    """
+    header = _header_of(path)
+    if header is None:
+        raise UsageError(f"{str(path)!r} cannot be read as a file of petl_bench.save.")
+    origin = header.backbone
     if frozen_hash(model) != origin.frozen_hash:
         raise UsageError(
             f"{_trained_on(path, origin)}; the one given, {architecture(model.method.backbone)}, has other weights "
@@ -121,9 +135,8 @@ def load(
         )
     try:
         model.load_trained_state(load_file(path))
-    except (ValueError, RuntimeError) as error:
+    except (ValueError, RuntimeError, SafetensorError) as error:
         raise UsageError(f"{_trained_on(path, origin)}, by another version: {error}") from None
-    return model
 
 
 def on_device_of(backbone: Backbone, recipe: Recipe) -> MultiTaskModel:

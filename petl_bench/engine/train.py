@@ -14,6 +14,7 @@ from petl_bench.data.base import Batch, DenseDataset
 from petl_bench.engine.balancers import Balancer, make_balancer
 from petl_bench.engine.batches import batches
 from petl_bench.engine.device import number_types
+from petl_bench.engine.keep import Nothing, Spent
 from petl_bench.engine.optimise import ClipPerOwner, optimiser, schedule
 from petl_bench.model import MultiTaskModel
 from petl_bench.records.run import HistoryPoint
@@ -38,16 +39,13 @@ class Training:
 
     Attributes:
         history: The curve.
-        waiting_seconds: How long the loop waited for batches.
+        spent: What it took, and in which numbers it was computed.
         images_per_second: Of the whole loop.
-        dtype: Number type in which the last step computed what a decoder gives; likewise ``device``, where it lay.
     """
 
     history: tuple[HistoryPoint, ...]
-    waiting_seconds: float
+    spent: Spent
     images_per_second: float
-    dtype: str
-    device: str
 
 
 def loss_weights(config: RunConfig, specs: Mapping[str, TaskSpec]) -> dict[str, float]:
@@ -128,7 +126,8 @@ class Loop:
             "rates": self._rates.state_dict(),
             "balancer": self.balancer.state_dict(),
             "history": self._history.state_dict(),
-            "generator": torch.get_rng_state(),
+            "generators": self._generators(),
+            "scaler": None if self.accelerator.scaler is None else self.accelerator.scaler.state_dict(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -139,7 +138,18 @@ class Loop:
         self._rates.load_state_dict(state["rates"])
         self.balancer.load_state_dict(state["balancer"])
         self._history.load_state_dict(state["history"])
-        torch.set_rng_state(state["generator"])
+        torch.set_rng_state(state["generators"]["cpu"])
+        if self.accelerator.device.type == "cuda":
+            torch.cuda.set_rng_state(state["generators"]["cuda"], self.accelerator.device)
+        if self.accelerator.scaler is not None:
+            self.accelerator.scaler.load_state_dict(state["scaler"])
+
+    def _generators(self) -> dict[str, Tensor]:
+        """Return the states of the generators that nothing keys: of the CPU, and of the accelerator in use."""
+        states = {"cpu": torch.get_rng_state()}
+        if self.accelerator.device.type == "cuda":
+            states["cuda"] = torch.cuda.get_rng_state(self.accelerator.device)
+        return states
 
 
 def train(
@@ -149,28 +159,36 @@ def train(
     config: RunConfig,
     accelerator: Accelerator,
     tell: Callable[[Progress], None],
+    keeper: Nothing | None = None,
 ) -> Training:
-    """Train what the method declares trainable, in place.
+    """Train what the method declares trainable, in place, from where the keeper has it.
 
     Raises:
         FloatingPointError: A loss is not finite.
         UsageError: The balancer cannot work in this run.
     """
+    keeper = keeper or Nothing()
     loop = Loop(model, specs, config, accelerator)
+    spent = keeper.restore(loop)
     rank, world = accelerator.process_index, accelerator.num_processes
     pinned = accelerator.device.type == "cuda"
     stream = batches(dataset, config, start=loop.step, rank=rank, world=world, pin=pinned)
-    start, waited, done = time.perf_counter(), 0.0, 0
-    with number_types(next(iter(model.decoders.values()))) as computed:
-        while loop.step < config.train.steps:
-            asked = time.perf_counter()
-            local = next(stream).to(accelerator.device)
-            waited += time.perf_counter() - asked
+    steps, size = config.train.steps, config.train.batch_size
+    with number_types(next(iter(model.decoders.values()))) as computed, keeper.stop.deferred():
+        while loop.step < steps:
+            start = time.perf_counter()
+            try:
+                local = next(stream).to(accelerator.device)
+            except Exception:
+                keeper.broken(loop, spent)
+                raise
+            spent.waiting_seconds += time.perf_counter() - start
             loss, losses = loop.take(local)
-            done += config.train.batch_size
-            tell(Progress(loop.step, loss, losses, done / (time.perf_counter() - start)))
-    seconds = time.perf_counter() - start
-    return Training(loop.history, waited, done / seconds, *computed.pop())
+            spent.dtype, spent.device = computed[-1]
+            spent.seconds += time.perf_counter() - start
+            tell(Progress(loop.step, loss, losses, loop.step * size / spent.seconds))
+            keeper.between_steps(loop, spent, is_last=loop.step == steps)
+    return Training(loop.history, spent, steps * size / spent.seconds)
 
 
 def _is_finite(value: float) -> bool:

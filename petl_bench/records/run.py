@@ -152,6 +152,8 @@ class RunRecord(Entry):
         hash_version: The set of defaults behind fingerprint and group (see ``petl_bench.identity``).
         engine_version: Of the training loop that made the numbers; different ones never share a table.
         waiting_seconds: Seconds of training spent waiting for batches.
+        resumed_at: Steps from which a training went on that had been broken off.
+        evaluated: Where it was evaluated again from its trained weights; None: where it was trained.
     """
 
     schema_version: Literal[2] = SCHEMA_VERSION
@@ -172,6 +174,8 @@ class RunRecord(Entry):
     images_per_second: Annotated[float, Field(ge=0)] = 0.0
     waiting_seconds: Annotated[float, Field(ge=0)] | None = None
     history: tuple[HistoryPoint, ...] = ()
+    resumed_at: tuple[int, ...] = ()
+    evaluated: Environment | None = None
     error: str | None = None
 
     @property

@@ -8,7 +8,7 @@ A run folder holds ``record.json``, ``metrics.jsonl`` (training curve), ``scores
 import json
 import tempfile
 from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ from petl_bench.errors import UsageError
 from petl_bench.files import appearing_folder
 from petl_bench.records.migrate import migrate
 from petl_bench.records.run import HistoryPoint, RunRecord
+from petl_bench.records.working import SCRATCH
 
 RECORD = "record.json"
 CURVE = "metrics.jsonl"
@@ -59,10 +60,20 @@ class Store:
         """Give a scratch folder that becomes the run's folder when the block ends well.
 
         A failed or interrupted block leaves nothing behind, and an older folder of the same name is replaced only by
-        a complete one.
+        a complete one. Scratch lies in the run's working folder, where the next owner of the run removes what a killed
+        process left.
         """
-        with appearing_folder(self.folder / record_name) as scratch:
-            yield scratch
+        working = self.working(record_name)
+        try:
+            with appearing_folder(self.folder / record_name, working / SCRATCH) as scratch:
+                yield scratch
+        finally:
+            with suppress(OSError):
+                working.rmdir()
+
+    def working(self, record_name: str) -> Path:
+        """Return the hidden folder of a run that is not complete."""
+        return self.folder / f".{record_name}"
 
 
 def write_record(folder: Path, record: RunRecord) -> None:

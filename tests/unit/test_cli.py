@@ -15,7 +15,7 @@ FLAGS = {
     "run": {
         "--method", "--tasks", "--backbone", "--dataset", "--decoder", "--budget", "--seed", "--seeds", "--set",
         "--device", "--root",
-        "--out", "--force", "--dry-run",
+        "--out", "--force", "--evaluate-only", "--dry-run",
     },
     "report": {"--out", "--experiment", "--metric", "--strict"},
     "params": {

@@ -1,0 +1,96 @@
+"""What a trained model is worth: its metrics beside the trivial predictor's, and the files that they come from."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from petl_bench.backbones.build import seen_in_pretraining
+from petl_bench.config import RunConfig
+from petl_bench.data.base import DenseDataset
+from petl_bench.engine.clock import Clock, Watch
+from petl_bench.engine.evaluate import Measured, decoded, evaluate
+from petl_bench.engine.pictures import draw_predictions
+from petl_bench.engine.saved import save
+from petl_bench.engine.trivial import trivial_values
+from petl_bench.model import MultiTaskModel
+from petl_bench.records.run import MetricValue, RunRecord, TaskResult
+from petl_bench.records.store import PICTURE, WEIGHTS, write_scores, write_statistics
+from petl_bench.tasks.base import TaskSpec
+
+EVALUATION_BATCH = 50
+"""Images of a pass in evaluation. No number depends on it."""
+PICTURES = 4
+
+
+def assess(
+    model: MultiTaskModel,
+    specs: Mapping[str, TaskSpec],
+    opened: Mapping[str, DenseDataset],
+    config: RunConfig,
+    draft: RunRecord,
+    folder: Path,
+    watch: Watch,
+    clock: Clock,
+) -> dict[str, TaskResult]:
+    """Score a trained model on the test images, and write scores, statistics, pictures and what was trained.
+
+    Args:
+        model: The trained model.
+        specs: Its tasks.
+        opened: The splits ``train`` and ``test``.
+        config: Of the run.
+        draft: The record as far as it is known: hashes of weights and data.
+        folder: Where the files go.
+        watch: Told how far it is.
+        clock: Told how long it took.
+
+    Returns:
+        The metrics by task.
+    """
+    testing = opened["test"]
+    with clock.phase("evaluate"):
+        measured = evaluate(
+            model,
+            specs,
+            testing,
+            batch_size=EVALUATION_BATCH,
+            tell=lambda images: watch("evaluate", images, len(testing), ""),
+        )
+        trivial = {
+            task: trivial_values(task, spec, config, draft.data_hash, opened.__getitem__, batch_size=EVALUATION_BATCH)
+            for task, spec in specs.items()
+        }
+    with clock.phase("pictures"):
+        indices = range(min(PICTURES, len(testing)))
+        predictions = decoded(model, specs, testing, indices)
+        draw_predictions(folder / PICTURE, [testing[i] for i in indices], predictions, specs)
+    write_scores(folder, {task: one.scores for task, one in measured.items()})
+    write_statistics(folder, {task: one.statistics for task, one in measured.items()})
+    save(model, folder / WEIGHTS)
+    seen = seen_in_pretraining(draft.weights_hash, config.dataset.name)
+    primary, images = testing.primary, f"test:{len(testing)}"
+    return {
+        task: _result(spec, primary.get(task, spec.primary), measured[task], trivial[task], images, task in seen)
+        for task, spec in specs.items()
+    }
+
+
+def _result(
+    spec: TaskSpec, primary: str, measured: Measured, trivial: Mapping[str, float], images: str, seen: bool
+) -> TaskResult:
+    return TaskResult(
+        primary=primary,
+        metrics={
+            name: MetricValue(
+                value=value,
+                trivial=trivial[name],
+                unit=spec.metrics[name][0],
+                higher_is_better=spec.metrics[name][1],
+                convention=spec.convention(name, measured.size, images),
+            )
+            for name, value in measured.values.items()
+        },
+        seen_in_pretraining=seen,
+        labelled_images=int((~np.isnan(measured.scores)).sum()),
+    )
