@@ -73,6 +73,7 @@ def _show(outcome: Outcome, console: Console) -> None:
     ]
     found = " (found in the store; --force repeats it)" if outcome.found else ""
     print_table(f"{record.method}, seed {record.seed}{found}", header, rows)
+    print(f"data: {record.data_hash}")
     for task, result in record.metrics.items():
         images = int(result.chosen.convention.rpartition(":")[2])
         if result.labelled_images is not None and result.labelled_images < images:

@@ -80,7 +80,9 @@ class FileDataset(DenseDataset):
     @classmethod
     def content_hash(cls, config: DatasetConfig, *, root: Path | None = None, tasks: Sequence[str] = ()) -> str:
         """Return a digest of the lists of images and of a sample of files."""
-        return f"{cls.name}/{READER_VERSION}/{cls.look(root).digest(tasks)}"
+        layout = cls.look(root)
+        parts = (cls.name, str(READER_VERSION), layout.packaging, layout.digest(tasks))
+        return "/".join(part for part in parts if part)
 
     def __len__(self) -> int:
         """Return the number of images."""

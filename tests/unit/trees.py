@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import scipy.io
 from PIL import Image
 
 ROWS, COLUMNS = 24, 32
@@ -78,4 +79,107 @@ def write_folder(root: Path, images: int = 6) -> Path:
     write_lines(root / "train.txt", names[: images // 2])
     write_lines(root / "test.txt", names[images // 2 :])
     (root / "dataset.toml").write_text(FOLDER, encoding="utf-8")
+    return root
+
+
+def write_parts(path: Path, people: list[dict[str, np.ndarray]], size: tuple[int, int], others: int = 1) -> None:
+    """Write an annotation of PASCAL-Part: ``others`` objects that are no people, then people by their parts."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    objects = np.zeros((1, others + len(people)), dtype=[(n, object) for n in ("class", "class_ind", "mask", "parts")])
+    for place in range(others):
+        window = np.zeros((1, 1), dtype=[("part_name", object), ("mask", object)])
+        window[0, 0] = ("window_1", np.ones(size, dtype=np.uint8))
+        objects[0, place] = ("car", 7, np.ones(size, dtype=np.uint8), window)
+    for place, parts in enumerate(people, start=others):
+        cells = np.zeros((1, len(parts)), dtype=[("part_name", object), ("mask", object)])
+        for number, (name, mask) in enumerate(parts.items()):
+            cells[0, number] = (name, mask.astype(np.uint8))
+        objects[0, place] = ("person", PERSON, np.ones(size, dtype=np.uint8), cells if parts else np.zeros((0, 0)))
+    annotation = np.zeros((1, 1), dtype=[("imname", object), ("objects", object)])
+    annotation[0, 0] = (path.stem, objects)
+    scipy.io.savemat(path, {"anno": annotation})
+
+
+PERSON = 15
+
+
+def box(size: tuple[int, int], top: int, left: int, height: int, width: int) -> np.ndarray:
+    mask = np.zeros(size, dtype=bool)
+    mask[top : top + height, left : left + width] = True
+    return mask
+
+
+LABEL_MAP = {"sofa": 368, "cow": 98, "wall": 440, "tvmonitor": 427}
+
+
+def write_pascal(root: Path, names: tuple[str, ...] = ("2008_000001", "2008_000002", "2009_000003")) -> Path:
+    """Write a PASCAL_MT: two pictures of train, one of val; the second has nobody in it."""
+    size = (ROWS, COLUMNS)
+    write_lines(root / "ImageSets" / "Context" / "train.txt", list(names[:2]))
+    write_lines(root / "ImageSets" / "Context" / "val.txt", list(names[2:]))
+    for index, name in enumerate(names):
+        write_jpg(root / "JPEGImages" / f"{name}.jpg", picture_of(index))
+        classes = classes_of(index).copy()
+        classes[0] = 255
+        write_png(root / "semseg" / "VOC12" / f"{name}.png", classes, palette=True)
+        person = {"head": box(size, 2, 4, 4, 4), "torso": box(size, 5, 3, 8, 6), "llarm": box(size, 6, 3, 4, 2)}
+        write_parts(root / "human_parts" / f"{name}.mat", [] if index == 1 else [person], size)
+        write_png(root / "sal_distill" / f"{name}.png", np.where(classes_of(index) == 1, 128, 127).astype(np.uint8))
+        normals = np.zeros((*size, 3), dtype=np.uint8)
+        normals[:] = (255, 128, 128)
+        write_png(root / "normals_distill" / f"{name}.png", normals)
+        labels = np.full(size, LABEL_MAP["cow"], dtype=np.uint16)
+        labels[:, 16:] = LABEL_MAP["wall"]
+        labels[12:, 16:] = LABEL_MAP["tvmonitor"]
+        (root / "pascal-context" / "trainval").mkdir(parents=True, exist_ok=True)
+        scipy.io.savemat(root / "pascal-context" / "trainval" / f"{name}.mat", {"LabelMap": labels})
+    return root
+
+
+def write_nyud(root: Path, packaging: str, names: tuple[str, ...] = ("0001", "0002", "0003")) -> Path:
+    """Write NYU-Depth v2 in packaging A, B, C or D: two pictures of train, one of val; classes from 0 (A, D) or 1."""
+    size = (ROWS, COLUMNS)
+    vector = np.zeros((*size, 3))
+    vector[:, 8:] = (0.6, 0.0, 0.8)
+    coloured = np.full((*size, 3), 127, dtype=np.uint8)
+    coloured[:, 8:] = (204, 128, 230)  # 2 v / 255 - 1 = (0.6, 0.0039, 0.8039)
+    metres = np.full(size, 2.5)
+    metres[:4] = 0
+    edge = (np.arange(COLUMNS) == 8) & np.ones(size, dtype=bool)
+    for index, name in enumerate(names):
+        if packaging == "D":
+            place, number = root / ("train" if index < 2 else "val"), index if index < 2 else 0
+            arrays = {
+                "image": picture_of(index) / 255,
+                "label": np.where(classes_of(index) == 3, -1.0, classes_of(index)),
+                "depth": metres[..., None],
+                "normal": vector,
+            }
+            for folder, array in arrays.items():
+                (place / folder).mkdir(parents=True, exist_ok=True)
+                np.save(place / folder / f"{number}.npy", array)
+            continue
+        for folder in ("images", "segmentation", "normals", "depth", "edge"):
+            (root / folder).mkdir(parents=True, exist_ok=True)
+        if packaging == "C":
+            write_png(root / "images" / f"{name}.png", picture_of(index))
+        else:
+            write_jpg(root / "images" / f"{name}.jpg", picture_of(index))
+        if packaging == "A":
+            scipy.io.savemat(root / "segmentation" / f"{name}.mat", {"segmentation": classes_of(index)})
+            write_jpg(root / "normals" / f"{name}.jpg", coloured)
+            scipy.io.savemat(root / "depth" / f"{name}.mat", {"depth": metres})
+        else:
+            write_png(root / "segmentation" / f"{name}.png", classes_of(index))
+            np.save(root / "depth" / f"{name}.npy", metres.astype(np.float32))
+        if packaging == "B":
+            np.save(root / "normals" / f"{name}.npy", vector.astype(np.float32))
+            np.save(root / "edge" / f"{name}.npy", edge.astype(np.float32))
+        else:
+            write_png(root / "edge" / f"{name}.png", edge.astype(np.uint8) * 255)
+        if packaging == "C":
+            write_png(root / "normals" / f"{name}.png", coloured)
+    if packaging != "D":
+        write_lines(root / "gt_sets" / "train.txt", list(names[:2]))
+        write_lines(root / "gt_sets" / "val.txt", list(names[2:]))
     return root
