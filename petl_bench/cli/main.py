@@ -13,6 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from petl_bench import __version__
+from petl_bench.cli.data import app as data_app
 from petl_bench.cli.options import (
     BackboneOption,
     DatasetOption,
@@ -36,7 +37,7 @@ _STARTED = time.perf_counter()
 GROUPS = {
     "Train": ("run", "report"),
     "Measure": ("params", "scaling", "bench-peers", "claims"),
-    "Inspect": ("list", "check"),
+    "Inspect": ("list", "check", "data"),
     "Extend": ("new", "pretrain"),
 }
 
@@ -265,6 +266,7 @@ def claims_command(format_: FormatOption = Format.TABLE) -> None:
 
 
 app.command("scaling")(scaling_command)
+app.add_typer(data_app, name="data")
 app.command("bench-peers")(bench_peers_command)
 
 

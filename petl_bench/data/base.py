@@ -31,12 +31,14 @@ class DenseDataset(ABC):
     Attributes:
         tasks: Every task of the dataset in its order, with the number of output channels. A literal; empty where the
             files say it (see ``tasks_in``).
+        guide: Where the data come from, their licence, the expected tree, known traps. A literal.
         primary: By task, the metric that stands for it where that is not the task's own choice.
     """
 
     name: ClassVar[str]
     tasks: ClassVar[Mapping[str, int]]
     primary: ClassVar[Mapping[str, str]] = {}
+    guide: ClassVar[str] = ""
     Config: ClassVar[type[DatasetConfig]] = DatasetConfig
 
     @abstractmethod

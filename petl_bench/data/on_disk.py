@@ -43,13 +43,11 @@ class FileDataset(DenseDataset):
     Attributes:
         protocols: Protocols that have other numbers on this data set.
         known_counts: Images of ``train`` and ``test`` of the whole data set, as published.
-        guide: Where the data come from, their licence, the expected tree, known traps. A literal.
     """
 
     Config = FileConfig
     protocols: ClassVar[Mapping[str, Protocol]] = {}
     known_counts: ClassVar[Mapping[str, int]] = {}
-    guide: ClassVar[str] = ""
 
     def __init__(
         self,

@@ -35,7 +35,7 @@ def test_the_two_commands_are_one_line_each(marker: str) -> None:
 def test_every_command_is_understood(command: str, tmp_path: Path) -> None:
     arguments = shlex.split(command)[1:]
     endings = {"run": ["--dry-run"], "new": ["--out", str(tmp_path)]}
-    endings |= {name: ["--help"] for name in ("report", "scaling", "bench-peers")}
+    endings |= {name: ["--help"] for name in ("report", "scaling", "bench-peers", "data")}
     ending = endings.get(arguments[0], [])
     done = subprocess.run(
         [sys.executable, "-m", "petl_bench", *arguments, *ending], capture_output=True, text=True, cwd=ROOT, check=False
