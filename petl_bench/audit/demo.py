@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from petl_bench.data import scenes
 from petl_bench.data.pascal_context import PARTS, PERSON, SHARED_WITH_NYU
-from petl_bench.data.scenes import PART_NAMES, render
 from petl_bench.errors import UsageError, unknown_name
 
 Labels = Mapping[str, np.ndarray]
@@ -41,7 +41,7 @@ def write_demo(name: str, root: Path, *, images: int = 12, size: int = 128) -> N
     write, finish = WRITERS[name]
     for index, one in enumerate(names):
         split, place = ("train", index) if index < len(train) else ("test", index - len(train))
-        picture = render("target", split, place, size)
+        picture = scenes.render("target", split, place, size)
         rows = slice(size // 8, size // 8 + 3 * size // 4)
         write(root, one, picture.image[rows], {task: label[rows] for task, label in picture.labels.items()})
     finish(root, train, names[len(train) :])
@@ -123,7 +123,7 @@ classes = 13
 
 [tasks.parts]
 kind = "human_parts"
-classes = {len(PART_NAMES)}
+classes = {len(scenes.PART_NAMES)}
 
 [tasks.saliency]
 
