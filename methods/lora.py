@@ -1,92 +1,103 @@
-"""LoRA: a trained low-rank update beside the frozen query and value projections.
+"""LoRA: a trained low-rank update beside frozen linear layers, those of query and value by default.
 
 Paper: Hu et al., 2021, https://arxiv.org/abs/2106.09685 (section 4.1, equation 3); the multi-task setting, rank 4 on
 query and value with one trained LayerNorm pair a block, reproduces the parameter count 0.32 M of Liu et al., 2022
-(Polyhistor), https://arxiv.org/abs/2210.03265.
+(Polyhistor), https://arxiv.org/abs/2210.03265. Variants: ``weight = "dora"``, Liu et al., 2024,
+https://arxiv.org/abs/2402.09353 (equation 5, norms without gradient as in section 4.3); ``start = "pissa"``, Meng et
+al., 2024, https://arxiv.org/abs/2404.02948 (equations 2 to 4); ``rank_schedule = "prefix"``, the shrinking ranks of
+FAAR, 2026, https://arxiv.org/abs/2603.20403, and its released code.
 Differs from the paper: which LayerNorm is trained is our reading of that count (norm2 of each block, a copy per task);
-``norm = "none"`` is LoRA alone. alpha = rank, so the scale is 1.
+``norm = "none"`` is LoRA alone. alpha = rank, so the scale is 1. ``targets = "all"`` are the linear layers of every
+block, qkv as one, and not those between the stages. PiSSA decomposes what it updates, so query and value by themselves,
+and takes the product off the frozen weight: in bfloat16 the start is the pre-trained function only up to rounding.
+FAAR prunes after every epoch, here after ``interval`` backward passes; its code moves the most important ranks to the
+front without their moments in the optimiser, where ours keeps the order; its spectral decoder is no part of a method.
 """
 
-import copy
-import math
-from collections.abc import Callable
-from typing import Literal
+from typing import Literal, Self
 
-import torch
-from torch import Tensor, nn
+from pydantic import model_validator
+from torch import nn
 
 from methods._layers import PerTaskLayerNorm
+from methods._low_rank import WHOLE, LowRankUpdate, MagnitudeAndDirection, Parts
 from petl_bench.config import Positive
-from petl_bench.features import PerTask, split
 from petl_bench.method import METHODS, Counts, Geometry, Method, ScopedConfig
 
-
-class LoRAQueryValue(PerTask):
-    """qkv(x) = W x + b + [B_q A_q x, 0, B_v A_v x], A: [r, C], B: [C, r], one pair per task or one for all."""
-
-    def __init__(self, qkv: nn.Linear, rank: int, tasks: tuple[str, ...] | None) -> None:
-        super().__init__(tasks)
-        self.qkv = qkv
-        self.rank = rank
-        width = qkv.in_features
-        self.down = self.stack(2, rank, width)
-        self.up = self.stack(2, width, rank)
-
-    def initialise(self, draw: Callable[[str, str], torch.Generator]) -> None:
-        """A is Kaiming-uniform(sqrt 5) as in the released code, B stays zero."""
-        bound = 1 / math.sqrt(self.qkv.in_features)
-        for row, down in zip(self.rows, self.down, strict=True):
-            down.uniform_(-bound, bound, generator=draw("down", row))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map tokens [T * B, N, C] to queries, keys and values [T * B, N, 3C]."""
-        rows = split(x, self.num_rows)  # [T, M, C]
-        hidden = rows @ self.down.flatten(1, 2).mT  # [T, M, 2r]
-        frozen = self.qkv(x)
-        return torch.baddbmm(split(frozen, self.num_rows), hidden, self.block_diagonal().mT).view_as(frozen)
-
-    def block_diagonal(self) -> Tensor:
-        """Return B for the fused projection: [T, 3C, 2r] with zero rows for the keys."""
-        query, value = self.up.unbind(1)  # [T, C, r] each
-        zero = torch.zeros_like(query)
-        return torch.cat([torch.cat([query, zero], 2), torch.cat([zero, zero], 2), torch.cat([zero, value], 2)], 1)
-
-    def merged(self, t: int) -> nn.Module:
-        """Return the plain projection W + B A of task number ``t``."""
-        plain = copy.deepcopy(self.qkv)
-        update = self.block_diagonal()[self.row(t)] @ self.down[self.row(t)].flatten(0, 1)
-        plain.weight = nn.Parameter(self.qkv.weight + update)
-        return plain
+TARGETS: dict[str, dict[str, Parts]] = {
+    "query-value": {"attn.qkv": Parts((0, 2), 3)},
+    "all": dict.fromkeys(("attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2"), WHOLE),
+}
+INTERVAL = 50
 
 
 @METHODS.register("lora")
 class LoRA(Method):
-    """Low-rank updates of query and value in every block, per task (forked) or shared by all."""
+    """Low-rank updates in every block, per task (forked) or shared by all."""
 
     paper = "https://arxiv.org/abs/2106.09685"
     executions = ("forked", "shared")
     scopes = ("per-task", "shared")
 
     class Config(ScopedConfig):
-        """``rank``: r; ``norm``: which norm of a block is trained beside."""
+        """``rank``: r; ``norm``: which norm of a block is trained beside; ``targets``: what is updated, and how."""
 
         rank: Positive = 4
         norm: Literal["norm2", "none"] = "norm2"
+        targets: Literal["query-value", "all"] = "query-value"
+        weight: Literal["plain", "dora"] = "plain"
+        start: Literal["kaiming", "pissa"] = "kaiming"
+        rank_schedule: Literal["fixed", "prefix"] = "fixed"
+        interval: Positive = INTERVAL
+
+        @model_validator(mode="after")
+        def fixed_ranks_have_no_interval(self) -> Self:
+            """Refuse an interval of nothing."""
+            if self.rank_schedule == "fixed" and self.interval != INTERVAL:
+                raise ValueError(f"interval = {self.interval}: ranks are fixed; set rank_schedule = 'prefix' with it")
+            return self
 
     config: Config
 
     def adapt(self) -> None:
-        """Wrap every qkv, and replace every norm2 by a trained copy."""
-        for site in self.backbone.sites("attn.qkv"):
-            self.backbone.replace(site, LoRAQueryValue(site.module, self.config.rank, self.scope_tasks))
-        for site in self.backbone.sites("norm2") if self.config.norm == "norm2" else ():
+        """Wrap every target, and replace every norm2 by a trained copy."""
+        config = self.config
+        layer = MagnitudeAndDirection if config.weight == "dora" else LowRankUpdate
+        interval = config.interval if config.rank_schedule == "prefix" else None
+        targets = TARGETS[config.targets]
+        self.hidden = 0
+        for site in self.backbone.sites(*targets):
+            linear: nn.Linear = site.module
+            self.hidden += linear.out_features if site.kind == "mlp.fc1" else 0
+            update = layer(
+                linear, config.rank, self.scope_tasks, targets[site.kind], start=config.start, interval=interval
+            )
+            self.backbone.replace(site, update)
+        for site in self.backbone.sites("norm2") if config.norm == "norm2" else ():
             self.backbone.replace(site, PerTaskLayerNorm(site.module, self.scope_tasks))
 
+    def inactive_parameters(self) -> int:
+        """Count the ranks that are stored and left out."""
+        return sum(layer.inactive() for layer in self.modules() if isinstance(layer, LowRankUpdate))
+
     def expected_parameters(self) -> Counts:
-        """2 projections x (A + B) = 4 r C a block, and the norm's 2C."""
-        norm = " + 2*sum_C" if self.config.norm == "norm2" else ""
-        return self.scoped(f"4*r*sum_C{norm}", r=self.config.rank, sum_C=sum(self.widths))
+        """Return r (inputs + outputs) of A and B: 2 C for query and value, or 4 C, 2 C, C + H, H + C; norm 2C; m."""
+        of_all = self.config.targets == "all"
+        formula = "r*(8*sum_C + 2*sum_H)" if of_all else "4*r*sum_C"
+        formula += " + 2*sum_C" if self.config.norm == "norm2" else ""
+        magnitude = "5*sum_C + sum_H" if of_all else "2*sum_C"
+        formula += f" + {magnitude}" if self.config.weight == "dora" else ""
+        return self.scoped(formula, r=self.config.rank, sum_C=sum(self.widths), sum_H=self.hidden)
 
     def expected_macs(self, geometry: Geometry) -> int | None:
-        """A of both, 2 r C, and B as it is computed: one matrix [3C, 2r] with zeros for the keys."""
-        return self.macs_of_passes(geometry, geometry.per_token(lambda c: 2 * self.config.rank * (c + 3 * c)))
+        """A and B as they are computed, B one matrix [3C, 2r] with zeros for the keys; B A once a row for its norms."""
+        rank, added = self.config.rank, 0
+        for stage in geometry.stages:
+            width, hidden = stage.width, stage.hidden
+            if self.config.targets == "all":
+                token = rank * (8 * width + 2 * hidden)
+                product = rank * (4 * width * width + 2 * width * hidden)
+            else:
+                token, product = 2 * rank * (width + 3 * width), 2 * rank * width * width
+            added += stage.depth * (stage.tokens * token + (product if self.config.weight == "dora" else 0))
+        return self.macs_of_passes(geometry, added)

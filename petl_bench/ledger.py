@@ -31,6 +31,7 @@ def count(model: MultiTaskModel) -> Ledger:
         frozen=_numel(parameter for parameter in method.parameters() if not parameter.requires_grad),
         effective=_numel(p for name, p in method.named_parameters() if p.requires_grad and name not in exempt),
         after_merge=parameters_after_merge(method, held),
+        active=held.shared + held.per_task + held.generator - method.inactive_parameters(),
     )
 
 

@@ -108,6 +108,21 @@ class Method(nn.Module, ABC):
         """
         return None
 
+    def kept_buffers(self) -> dict[str, Tensor]:
+        """Return, by name, the persistent buffers of the method's own layers: what training leaves beside weights."""
+        persistent = self.state_dict()
+        own = (
+            f"{path}.{name}"
+            for path, layer in self.named_modules()
+            if isinstance(layer, features.Keyed)
+            for name, _ in layer.named_buffers(recurse=False)
+        )
+        return {name: persistent[name] for name in own if name in persistent}
+
+    def inactive_parameters(self) -> int:
+        """Return how many trained parameters are stored and left out of the computation, as training made it."""
+        return 0
+
     @property
     def scope_tasks(self) -> tuple[str, ...] | None:
         """What a ``PerTask`` layer of a method with a scope is given: the tasks, or None when all share one slice."""

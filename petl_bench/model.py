@@ -78,9 +78,10 @@ class MultiTaskModel(nn.Module):
         return MultiTaskModel(self.method, folded, together, self.recipe).eval()
 
     def trained_state(self) -> dict[str, Tensor]:
-        """Return what was trained, and the decoders' buffers, by name, on the CPU."""
+        """Return what was trained, and the buffers of decoders and of the method's layers, by name, on the CPU."""
         state = {name: parameter for name, parameter in self.named_parameters() if parameter.requires_grad}
         state |= {f"decoders.{name}": buffer for name, buffer in self.decoders.named_buffers()}
+        state |= {f"method.{name}": buffer for name, buffer in self.method.kept_buffers().items()}
         return {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
 
     def load_trained_state(self, state: Mapping[str, Tensor]) -> None:

@@ -84,7 +84,9 @@ class Ledger(Entry):
         frozen: Parameters of the method and its backbone that are not trained.
         effective: Trained parameters of the method whose gradient is not zero or rounding noise by definition.
         after_merge: Parameters left beside plain backbones once the method is merged into them; all of the method's
-            where it has no plain form. Like the two above, None in records older than the column.
+            where it has no plain form.
+        active: Trained parameters of the method that are computed with; fewer than it stores where training leaves
+            some out. Like the three above, None in records older than the column.
     """
 
     backbone: int
@@ -96,6 +98,7 @@ class Ledger(Entry):
     frozen: int | None = None
     effective: int | None = None
     after_merge: int | None = None
+    active: int | None = None
 
     @property
     def method(self) -> int:

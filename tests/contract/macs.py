@@ -119,6 +119,11 @@ def lora(rank: int) -> OfWidth:
     return lambda c: 2 * (c * rank + rank * c)
 
 
+def every_linear(rank: int) -> OfWidth:
+    """A and B of qkv C -> 3C, proj C -> C, fc1 C -> 4C and fc2 4C -> C."""
+    return lambda c: rank * (4 * c + 2 * c + 5 * c + 5 * c)
+
+
 def low_rank(rank: int, rho: int) -> OfWidth:
     """V^T, then U, of the down and of the up projection."""
     return lambda c: 2 * (c * rank + rank * (c // rho))

@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from methods.lora import LoRA, LoRAQueryValue
+from methods._low_rank import LowRankUpdate
+from methods.lora import LoRA
 from petl_bench import plugins
 from petl_bench.cli.main import main
 from petl_bench.errors import UsageError
@@ -64,29 +65,29 @@ def test_a_planted_closed_form_stops_both_commands_with_the_name(
         assert "lora" in said
 
 
-class Doubled(LoRAQueryValue):
+class Doubled(LowRankUpdate):
     """Multiplies once more than the equations say, in a result that is read."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x) + 0 * self.qkv(x)
+        return super().forward(x) + 0 * self.linear(x)
 
 
 def test_a_product_too_many_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("methods.lora.LoRAQueryValue", Doubled)
+    monkeypatch.setattr("methods.lora.LowRankUpdate", Doubled)
     with pytest.raises(DisagreementError, match="'lora' disagree: encoder macs, T = 1"):
         require_agreement(agreements({"method": {"name": "lora"}}, "lora", [1]))
 
 
-class Unread(LoRAQueryValue):
+class Unread(LowRankUpdate):
     """Multiplies for a result that nothing reads: a trace does not hold it, what is dispatched does."""
 
     def forward(self, x: Tensor) -> Tensor:
-        self.qkv(x)
+        self.linear(x)
         return super().forward(x)
 
 
 def test_a_product_that_nothing_reads_is_seen_by_torch_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("methods.lora.LoRAQueryValue", Unread)
+    monkeypatch.setattr("methods.lora.LowRankUpdate", Unread)
     row = next(row for row in agreements({"method": {"name": "lora"}}, "lora", [1]) if row.quantity == "encoder_macs")
     assert row.counted > row.fvcore == row.closed_form
 

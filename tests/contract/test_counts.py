@@ -58,6 +58,26 @@ def test_lora_follows_its_equation(backbone: str, tasks: int) -> None:
     assert counted("lora", backbone, tasks, norm="none")["method_parameters"] == tasks * query_and_value
 
 
+@pytest.mark.parametrize("backbone", WIDTHS)
+@pytest.mark.parametrize("tasks", [1, 4])
+def test_variants_of_lora_follow_their_equations(backbone: str, tasks: int) -> None:
+    """A pair has r (inputs + outputs), the MLP is four times as wide, and a magnitude belongs to every output."""
+    r = 8
+
+    def of(sizes: list[tuple[int, int]], magnitudes: bool) -> int:
+        return sum(r * (inputs + outputs) + (outputs if magnitudes else 0) for inputs, outputs in sizes)
+
+    def lora(**settings: object) -> object:
+        return counted("lora", backbone, tasks, rank=r, norm="none", **settings)["method_parameters"]
+
+    pairs = [(c, c) for c in WIDTHS[backbone] for _ in range(2)]
+    every = [size for c in WIDTHS[backbone] for size in [(c, 3 * c), (c, c), (c, 4 * c), (4 * c, c)]]
+    assert lora() == lora(start="pissa") == lora(rank_schedule="prefix") == tasks * of(pairs, False)
+    assert lora(weight="dora") == tasks * of(pairs, True)
+    assert lora(targets="all") == tasks * of(every, False)
+    assert lora(targets="all", weight="dora") == tasks * of(every, True)
+
+
 @pytest.mark.parametrize("backbone", SIZES)
 def test_full_and_single_are_one_and_t_trunks(backbone: str) -> None:
     assert counted("full", backbone, 3)["method_parameters"] == SIZES[backbone]

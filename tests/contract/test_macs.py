@@ -60,6 +60,8 @@ BEYOND: Mapping[str, Form] = {
     "hyperformer": times_tasks(joint_embedding_twice),
     "lora": times_tasks(zero_keys_and_crossed_pairs),
     "lora scope=shared": whatever_the_tasks(zero_keys_and_crossed_pairs),
+    "lora weight=dora": times_tasks(zero_keys_and_crossed_pairs),
+    "lora start=pissa rank_schedule=prefix": times_tasks(zero_keys_and_crossed_pairs),
     "vmt task_path=side": whatever_the_tasks(first_adapter_of_a_stage_again),
 }
 
@@ -113,6 +115,10 @@ def test_every_form_is_that_of_a_method() -> None:
 SETTINGS: list[tuple[str, dict[str, Any], Form]] = [
     ("adapter", {"scope": "shared"}, once(bottleneck(2))),
     ("lora", {"scope": "shared"}, once(lora(4))),
+    ("lora", {"weight": "dora"}, forked(lora(4), lambda c: 2 * 4 * c * c)),
+    ("lora", {"targets": "all"}, forked(macs.every_linear(4))),
+    ("lora", {"targets": "all", "weight": "dora"}, forked(macs.every_linear(4), lambda c: 4 * 12 * c * c)),
+    ("lora", {"start": "pissa", "rank_schedule": "prefix"}, forked(lora(4))),
     ("mtlora", {"taps": "after-merge"}, macs.mtlora(16, 4, after_merge=True)),
     ("vmt", {"extract_at": "bottleneck"}, macs.vmt_lifted(4, 1)),
     ("vmt", {"extract_at": "pre-activation"}, macs.vmt_lifted(4, 0)),

@@ -10,7 +10,11 @@ from petl_bench import plugins
 from petl_bench.cli.main import main
 
 # What another key has to say before this one has an effect.
-FIRST = {"vmt-lite method.scale": "method.sharing=stage-untied", "vpt method.prompts_at_merge": "method.deep=false"}
+FIRST = {
+    "lora method.interval": "method.rank_schedule=prefix",
+    "vmt-lite method.scale": "method.sharing=stage-untied",
+    "vpt method.prompts_at_merge": "method.deep=false",
+}
 WORDS = ("random", "imagenet", "bf16", "cpu", "linear")  # for what no schema lists
 
 
