@@ -196,7 +196,7 @@ def parse_value(text: str) -> Any:
     """Read the right side of ``--set key=value`` as a TOML value; what is not TOML is a plain string."""
     try:
         return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         return text
 
 
@@ -250,7 +250,7 @@ def validate_section(model: type[S], values: Mapping[str, Any], section: str, *,
         UsageError: With every key at fault, what was got, what is expected and the nearest valid key.
     """
     try:
-        return model.model_validate_json(json.dumps(values), strict=True)
+        return model.model_validate_json(json.dumps(values, default=str), strict=True)
     except ValidationError as error:
         raise UsageError(f"{_explain(error, model, section)}\n{hint}") from None
 

@@ -5,10 +5,11 @@ import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field, field_validator
 
+from petl_bench.axes import Axes
 from petl_bench.config import (
     BUDGETS,
     BackboneConfig,
@@ -189,16 +190,15 @@ class Roles(Section):
         return axes
 
 
-class Row(Section):
-    """One line of an experiment: a method, its settings, and lists of settings to cross."""
+class Row(Axes):
+    """One line of an experiment: a method or several, their own settings, and what varies."""
 
-    method: str
+    method: str | Annotated[tuple[str, ...], Field(min_length=1)]
     set: dict[str, Any] = {}
-    grid: dict[str, list[Any]] = {}
 
 
-class Experiment(Section):
-    """A question and the runs that answer it (one TOML file)."""
+class Experiment(Axes):
+    """A question and the runs that answer it (one TOML file); what varies in it, varies in every row."""
 
     title: str
     question: str
@@ -236,26 +236,38 @@ def read_experiment(path: Path) -> Experiment:
         UsageError: The file is missing, is not TOML, or has unknown keys.
     """
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        content = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise UsageError(f"The experiment {str(path)!r} cannot be read: {error.strerror}.") from None
-    except tomllib.TOMLDecodeError as error:
+    except UnicodeDecodeError:
+        raise UsageError(f"The experiment {str(path)!r} is not UTF-8 text: save it as such.") from None
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"The experiment {str(path)!r} is not valid TOML: {error}.") from None
     return validate_section(Experiment, content, "")
 
 
 def expand(experiment: Experiment, over: Mapping[str, Any]) -> tuple[dict[str, Any], ...]:
-    """Return the settings of every run of an experiment: rows x their grids x seeds, ``over`` laid on top.
+    """Return the settings of every run of an experiment: rows x what varies x seeds, ``over`` laid on top.
 
     A seed in ``over`` takes the place of all the experiment's seeds.
     """
     seeds = [over["seed"]] if "seed" in over else experiment.seeds
     runs: list[dict[str, Any]] = []
     for row in experiment.rows:
-        for values in itertools.product(*row.grid.values()):
+        methods = (row.method,) if isinstance(row.method, str) else row.method
+        for method, common, own in itertools.product(methods, experiment.combinations(), row.combinations()):
             settings = merge({}, experiment.base)
-            settings["method"] = {"name": row.method}
-            for key, value in [*row.set.items(), *zip(row.grid, values, strict=True)]:
+            settings["method"] = {"name": method}
+            for key, value in [*common.items(), *row.set.items(), *own.items()]:
                 assign(settings, key, value)
-            runs += [merge({**settings, "seed": seed}, over) for seed in seeds]
+            runs += [
+                merge({**settings, "seed": seed}, over)
+                for seed in seeds
+                if not _is_out(experiment, row, settings, seed)
+            ]
     return tuple(runs)
+
+
+def _is_out(experiment: Experiment, row: Row, settings: Mapping[str, Any], seed: int) -> bool:
+    full = {**settings, "seed": seed}
+    return experiment.leaves_out(full) or row.leaves_out(full)

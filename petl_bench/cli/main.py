@@ -28,6 +28,7 @@ from petl_bench.cli.options import (
     settings_of,
 )
 from petl_bench.cli.scaling import bench_peers_command, scaling_command
+from petl_bench.cli.sweep import status_command, sweep_command
 from petl_bench.cli.tasks import seeds_of, tasks_of_a_run, tasks_or_channels
 from petl_bench.config import merge
 from petl_bench.errors import UsageError, nearest, unknown_name
@@ -35,7 +36,7 @@ from petl_bench.errors import UsageError, nearest, unknown_name
 _STARTED = time.perf_counter()
 
 GROUPS = {
-    "Train": ("run", "report"),
+    "Train": ("run", "sweep", "status", "report"),
     "Measure": ("params", "scaling", "bench-peers", "claims"),
     "Inspect": ("list", "check", "data"),
     "Extend": ("new", "pretrain"),
@@ -265,6 +266,8 @@ def claims_command(format_: FormatOption = Format.TABLE) -> None:
             typer.echo(line)
 
 
+app.command("sweep")(sweep_command)
+app.command("status")(status_command)
 app.command("scaling")(scaling_command)
 app.add_typer(data_app, name="data")
 app.command("bench-peers")(bench_peers_command)

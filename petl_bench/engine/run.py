@@ -3,25 +3,21 @@
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 
-from petl_bench.backbones.build import weights_hash
 from petl_bench.config import RunConfig
 from petl_bench.engine.allocator import keep_freed_memory
 from petl_bench.engine.clock import Clock, Watch, unwatched
 from petl_bench.engine.device import make_accelerator
-from petl_bench.engine.environment import environment
+from petl_bench.engine.draft import draft, identified
 from petl_bench.engine.keep import Say, silent
 from petl_bench.engine.signals import stopping
 from petl_bench.engine.work import Work
 from petl_bench.errors import UsageError
-from petl_bench.identity import ENGINE_VERSION, identify
-from petl_bench.plugins import load
 from petl_bench.records.claims import claimed
 from petl_bench.records.run import RunRecord
 from petl_bench.records.store import Store
@@ -68,22 +64,22 @@ def run(
     with _threads(config.runtime.threads), stopping() as stop:
         keep_freed_memory()
         accelerator = make_accelerator(config)
-        draft = _draft(config, accelerator)
+        planned = draft(identified(config), accelerator.device)
         store.require_writable()
         again = force or evaluate_only
-        if not again and (known := store.find(draft.folder_name)) is not None:
-            return Outcome(known, store.folder / draft.folder_name, found=True)
-        with _owned(store, draft.folder_name, accelerator, say) as require:
-            known = store.find(draft.folder_name)
+        if not again and (known := store.find(planned.folder_name)) is not None:
+            return Outcome(known, store.folder / planned.folder_name, found=True)
+        with _owned(store, planned.folder_name, accelerator, say) as require:
+            known = store.find(planned.folder_name)
             if known is not None and not again:  # made while this process waited
-                return Outcome(known, store.folder / draft.folder_name, found=True)
-            work = Work(config, draft, store, accelerator, watch, say, stop, require, Clock({"start": start_seconds}))
+                return Outcome(known, store.folder / planned.folder_name, found=True)
+            work = Work(config, planned, store, accelerator, watch, say, stop, require, Clock({"start": start_seconds}))
             if force and accelerator.is_main_process:
                 (work.working / CHECKPOINT).unlink(missing_ok=True)
             if evaluate_only:
                 work.require_trained(known)
             record = work.recorded(lambda: work.assess_again(known) if known and evaluate_only else work.execute())
-    return Outcome(record, store.folder / draft.folder_name, found=False)
+    return Outcome(record, store.folder / planned.folder_name, found=False)
 
 
 @contextmanager
@@ -109,25 +105,6 @@ def _said_if_unwritable(store: Store) -> Generator[None, None, None]:
             f"The store {str(store.folder)!r} cannot be written: {error.strerror or error}. The last state of the "
             "training, if there was one, is as it was.\nMake room, then type the same command: it goes on from there."
         ) from error
-
-
-def _draft(config: RunConfig, accelerator: Accelerator) -> RunRecord:
-    """Return the record as it is before anything was measured: a failed one."""
-    weights = weights_hash(config.backbone.name, config.backbone.weights)
-    dataset = load("datasets", config.dataset.name)
-    data = dataset.content_hash(config.dataset, root=config.runtime.folder, tasks=config.tasks)
-    plain = config.model_dump(mode="json", exclude={"runtime"})
-    identity = identify(plain, weights_hash=weights, data_hash=data, engine_version=ENGINE_VERSION)
-    return RunRecord(
-        status="failed",
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
-        config=plain,
-        weights_hash=weights,
-        data_hash=data,
-        execution="",
-        environment=environment(accelerator.device, ""),
-        **identity.model_dump(),
-    )
 
 
 @contextmanager

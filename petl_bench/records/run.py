@@ -194,4 +194,9 @@ class RunRecord(Entry):
     @property
     def folder_name(self) -> str:
         """Name of the run's folder: method, seed, start of the fingerprint."""
-        return f"{self.method}-s{self.seed}-{self.fingerprint[:10]}"
+        return self.name_of(self.config, self.fingerprint)
+
+    @staticmethod
+    def name_of(config: Mapping[str, Any], fingerprint: str) -> str:
+        """Return the folder's name of a run with such a config and fingerprint."""
+        return f"{config['method']['name']}-s{config['seed']}-{fingerprint[:10]}"

@@ -17,6 +17,10 @@ FLAGS = {
         "--device", "--root",
         "--out", "--force", "--evaluate-only", "--dry-run",
     },
+    "sweep": {
+        "--launcher", "--jobs", "--seeds", "--retry", "--budget", "--set", "--device", "--root", "--out", "--dry-run",
+    },
+    "status": {"--format"},
     "report": {"--out", "--experiment", "--metric", "--strict"},
     "params": {
         "--method", "--backbone", "--dataset", "--tasks", "--decoder", "--set", "--format", "--by", "--explain",
@@ -184,6 +188,8 @@ TORCH_FREE = [
     ["--version"],
     ["run", "--help"],
     ["data", "guide", "pascal-context"],
+    ["sweep", "--help"],
+    ["status", "reports/runs/main"],
     *[["list", kind] for kind in ("methods", "backbones", "datasets", "tasks", "decoders", "experiments")],
 ]
 

@@ -1,0 +1,194 @@
+"""The commands ``sweep`` and ``status``: many runs, and what they are doing."""
+
+import time
+from collections import Counter
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from petl_bench.cli.options import Format, FormatOption, SetOption, print_as, settings_of
+from petl_bench.cli.tasks import seeds_of
+from petl_bench.config import merge
+from petl_bench.errors import UsageError
+
+if TYPE_CHECKING:
+    from petl_bench.sweep.job import Job
+    from petl_bench.sweep.survey import Survey
+
+
+class Launcher(StrEnum):
+    """Where runs are executed."""
+
+    LOCAL = "local"
+
+
+class Retry(StrEnum):
+    """What is done again."""
+
+    FAILED = "failed"
+
+
+def sweep_command(
+    experiment: Annotated[str, typer.Argument(help="An experiment: a name or a TOML file.")],
+    launcher: Annotated[Launcher, typer.Option(help="Where runs are executed.")] = Launcher.LOCAL,
+    jobs: Annotated[
+        int | None, typer.Option("--jobs", min=1, help="Runs at a time [default: as many as fit the machine].")
+    ] = None,
+    seeds: Annotated[str | None, typer.Option("--seeds", help="In place of the experiment's: 0-4, or 0,1,2.")] = None,
+    retry: Annotated[Retry | None, typer.Option("--retry", help="failed: do failed runs again.")] = None,
+    budget: Annotated[str | None, typer.Option(help="smoke, quick or full.")] = None,
+    set_: SetOption = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda ...")] = "auto",
+    root: Annotated[Path | None, typer.Option(help="Folder of the data set's files.")] = None,
+    out: Annotated[Path, typer.Option(help="The store: one folder a run.")] = Path("runs"),
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what is done and what is left, and stop.")] = False,
+) -> None:
+    """Do all runs of an experiment, one process each: done ones are found, a failed one does not stop the others."""
+    runtime = {"device": device} | ({} if root is None else {"root": str(root)})
+    asked = settings_of(None, None, None, None, None, set_)
+    if "method" in asked:
+        raise UsageError("An experiment names its methods itself: give `sweep` no method.* setting.")
+    asked = merge({"runtime": runtime}, asked if budget is None else {**asked, "budget": budget})
+    from petl_bench import plan, plugins
+    from petl_bench.records.store import Store
+    from petl_bench.sweep.job import jobs_of, plan_into
+    from petl_bench.sweep.local import run_locally
+    from petl_bench.sweep.machine import Budget, cores_here, gpus_here
+    from petl_bench.sweep.survey import survey
+
+    read = plan.read_experiment(plan.experiment_path(experiment))
+    if seeds is not None:
+        read = read.model_copy(update={"seeds": seeds_of(seeds)})
+    configs = [plan.plan(one, plugins.vocabulary) for one in plan.expand(read, asked)]
+    store, cores, gpus = Store(out), cores_here(), gpus_here()
+    found = survey(store, jobs_of(configs, cores=cores, gpus=gpus, jobs=jobs), retry_failed=retry is Retry.FAILED)
+    at_once = jobs or max(1, cores // max((run.job.cores for run in found.runs), default=1))
+    if dry_run:
+        print_as(_rows(found), Format.TABLE, f"{experiment}: {len(found.runs)} runs in {out}")
+    typer.echo(_summary(found, at_once), err=not dry_run)
+    if dry_run:
+        return
+    for job in found.to_do:
+        plan_into(store, job)
+    shown = _Shown(len(found.to_do))
+    with shown:
+        done = run_locally(store, found.to_do, Budget(cores, list(range(gpus)), at_once), shown)
+    _tell_end(experiment, found, done, out)
+
+
+def _rows(found: "Survey") -> list[dict[str, Any]]:
+    return [
+        {
+            "run": run.job.name,
+            "state": run.state or "new",
+            "to do": run.is_to_be_done,
+            "cores": run.job.cores,
+            "gpus": run.job.gpus,
+            "seconds": "-" if run.seconds is None else f"{run.seconds:.0f}",
+        }
+        for run in found.runs
+    ]
+
+
+def _summary(found: "Survey", at_once: int) -> str:
+    states = Counter(run.state or "new" for run in found.runs)
+    counts = ", ".join(f"{number} {state}" for state, number in sorted(states.items()))
+    left = len(found.to_do)
+    if found.seconds is None:
+        time_left = "no record on such a machine says how long they take"
+    else:
+        seconds = found.seconds / min(at_once, max(1, left))
+        time_left = f"about {seconds / 60:.0f} min by the records on such a machine, {at_once} at a time"
+    return f"{len(found.runs)} runs: {counts or 'none'}; {left} to do" + (f", {time_left}" if left else "")
+
+
+def _tell_end(experiment: str, found: "Survey", done: dict[str, bool], out: Path) -> None:
+    failed = [name for name, is_done in done.items() if not is_done]
+    kept = [run.job.name for run in found.runs if run.state == "failed" and not run.is_to_be_done]
+    typer.echo(f"{sum(done.values())} done, {len(failed)} failed, {len(found.runs) - len(done)} were there already")
+    for name in [*failed, *kept]:
+        typer.echo(f"failed: {name}, see {out / 'logs' / name}.log")
+    if failed or kept:
+        typer.echo(f"Type: petl-bench sweep {experiment} --out {out} --retry failed")
+    typer.echo(f"Type: petl-bench report {out} --experiment {experiment}")
+    if failed or kept:
+        raise typer.Exit(1)
+
+
+class _Shown:
+    """The sweep on a terminal: a line for what ends, a bar for what runs; without one, lines alone."""
+
+    def __init__(self, total: int) -> None:
+        from rich.console import Console
+
+        from petl_bench.terminal import bar
+
+        self._console = Console(stderr=True)
+        self._bar = bar(self._console)
+        self._all = self._bar.add_task("sweep", total=total, state="")
+        self._lines: dict[str, Any] = {}
+
+    def __enter__(self) -> None:
+        if self._console.is_terminal:
+            self._bar.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def began(self, job: "Job", log: Path) -> None:
+        self._say(f"{job.name} begins, log: {log}")
+
+    def ended(self, job: "Job", how: str, seconds: float) -> None:
+        self._say(f"{job.name} {how} ({seconds:.0f} s)")
+        if how == "done" or how.startswith("failed"):
+            self._bar.advance(self._all)
+
+    def at(self, lines: dict[str, str]) -> None:
+        for name in self._lines.keys() - lines.keys():
+            self._bar.remove_task(self._lines.pop(name))
+        for name, line in lines.items():
+            if name not in self._lines:
+                self._lines[name] = self._bar.add_task(name, total=None, state="")
+            self._bar.update(self._lines[name], state=line[:80])
+
+    def _say(self, words: str) -> None:
+        now = time.strftime("%H:%M:%S")
+        self._console.print(f"{now} {words}", soft_wrap=True, highlight=False, markup=False)
+
+
+def status_command(
+    store: Annotated[Path, typer.Argument(help="The store.")] = Path("runs"), format_: FormatOption = Format.TABLE
+) -> None:
+    """Say what every run of a store is doing, from the store alone, and where its log is."""
+    from petl_bench.records.status import STATES, statuses
+
+    try:
+        found = statuses(store)
+    except OSError as error:
+        raise UsageError(
+            f"The store {str(store)!r} cannot be read: {error.strerror or error}.\nType: petl-bench status FOLDER"
+        ) from None
+    rows = [
+        {
+            "run": one.name,
+            "state": one.state,
+            "step": "" if one.step is None else f"{one.step}/{one.steps or '?'}",
+            "process": one.who,
+            "log": "" if one.log is None else str(one.log),
+            "error": one.error,
+        }
+        for one in found
+    ]
+    if format_ is Format.TABLE:
+        rows = [row for row in rows if row["state"] != "done"]
+    if rows or format_ is not Format.TABLE:
+        print_as(rows, format_, str(store))
+    if format_ is Format.TABLE:
+        for state, meaning in STATES.items():
+            number = sum(one.state == state for one in found)
+            if number:
+                typer.echo(f"{number} {state}: {meaning}")
+        if not found:
+            typer.echo(f"There is no run in {store}.")
