@@ -145,6 +145,17 @@ class StreamedConfig(MethodConfig):
 class StreamedMethod(Method):
     """A method whose tasks have streams of their own in the last block of each stage, and nowhere else."""
 
+    def require_merging(self, **instead: str) -> None:
+        """Refuse a backbone that merges no patches.
+
+        Raises:
+            UsageError: It does not; ``instead`` are settings that do without.
+        """
+        if not self.backbone.reductions():
+            got = ", ".join(f"{name} = {getattr(self.config, name)!r}" for name in instead)
+            typed = " ".join(f"--set method.{name}={value}" for name, value in instead.items())
+            raise UsageError(f"{got}: the {self.backbone.family} family merges no patches.\nType: {typed}")
+
     @property
     def reads_after_merge(self) -> bool:
         """Whether the decoders read behind the patch merging that follows a stage."""

@@ -19,12 +19,10 @@ from itertools import compress
 from typing import Annotated, Literal
 
 from pydantic import Field
-from torch import nn
 
-from methods._affine import TABLE
+from methods._native import Native, train_native
 from methods._stream import LoRALinear, StreamedConfig, StreamedMethod, open_streams
 from petl_bench.config import Positive
-from petl_bench.errors import UsageError
 from petl_bench.method import METHODS, Counts, Geometry, closed
 
 
@@ -56,14 +54,15 @@ class MTLoRA(StreamedMethod):
         """Unfreeze what is trained beside, put LoRA beside the linear layers, open the streams."""
         backbone, config = self.backbone, self.config
         reductions = backbone.reductions()
-        if not reductions and (self.reads_after_merge or config.reduction == "lora"):
-            raise UsageError(
-                f"taps = {config.taps!r}, reduction = {config.reduction!r}: the {backbone.family} family merges no "
-                "patches.\nType: --set method.taps=before-merge --set method.reduction=train"
-            )
-        self.beside: dict[str, int] = {}
-        for name, part in self.trained_beside().items():
-            self.beside[name] = sum(parameter.requires_grad_(True).numel() for parameter in part)
+        if self.reads_after_merge or config.reduction == "lora":
+            self.require_merging(taps="before-merge", reduction="train")
+        chosen: dict[Native, bool] = {
+            "patch_embed": config.train_patch_embed,
+            "norms": config.train_norms,
+            "tables": config.train_tables,
+            "reductions": config.reduction == "train",
+        }
+        self.beside = train_native(backbone, [name for name, trains in chosen.items() if trains])
         low_rank = reductions if config.reduction == "lora" else ()
         self.merging = sum(operation.module.in_features + operation.module.out_features for operation in low_rank)
         for operation in low_rank:
@@ -72,19 +71,6 @@ class MTLoRA(StreamedMethod):
         self.identity_at_start = not self.reads_after_merge
         unread = f"{backbone.blocks[-1].path}.block.mlp.fc2.shared"
         self.gradient_exempt = {unread: "the shared output of the trunk's last block, which nothing reads"}
-
-    def trained_beside(self) -> dict[str, list[nn.Parameter]]:
-        """Return, by name, the parameters of the trunk that are trained beside the LoRA."""
-        backbone, config = self.backbone, self.config
-        stem = [m for part in backbone.stem_modules() for m in part.modules() if isinstance(m, nn.Conv2d)]
-        attentions = [site.module for site in backbone.sites("attn") if hasattr(site.module, TABLE)]
-        parts = {
-            "patch_embed": (config.train_patch_embed, [p for conv in stem for p in conv.parameters()]),
-            "norms": (config.train_norms, [p for norm in backbone.norms() for p in norm.parameters()]),
-            "tables": (config.train_tables, [getattr(attention, TABLE) for attention in attentions]),
-            "reductions": (config.reduction == "train", [o.module.weight for o in backbone.reductions()]),
-        }
-        return {name: part for name, (chosen, part) in parts.items() if chosen and part}
 
     def expected_parameters(self) -> Counts:
         """A pair has r (inputs + outputs): 4C on qkv, 2C on proj, C + H on each of fc1 and fc2, H the MLP's width."""

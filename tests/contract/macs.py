@@ -177,6 +177,28 @@ def mtlora(rank: int, task_rank: int, *, after_merge: bool = False) -> Form:
     return form
 
 
+def ditask(trunk: Trunk, tasks: int) -> int:
+    """Products with W' in the cheaper form; the tasks' on the last three of the last blocks, all of their own.
+
+    Either W' = U diag V^T is made, n in out for n = min(in, out), or U, diag and V^T are applied one after the other.
+    Of the network's last block the shared stream is no feature of any task behind its attention.
+    """
+    total, own = trunk.stem + trunk.merging() + trunk.attention(), 0
+    for stage in trunk.stages:
+        c = stage.width
+        qkv, own = (
+            3 * warped(stage.tokens, c, c),
+            sum(warped(stage.tokens, *s) for s in ((c, c), (c, 4 * c), (4 * c, c))),
+        )
+        total += stage.depth * (qkv + own) + tasks * own
+    return total - own
+
+
+def warped(tokens: int, inputs: int, outputs: int) -> int:
+    n = min(inputs, outputs)
+    return min(outputs * n * inputs + tokens * inputs * outputs, tokens * (inputs * n + n * outputs))
+
+
 def vmt_side(rho: int, *, reenter: bool = True) -> Form:
     """The adapters once in the trunk and once a task beside it; where a stage begins, s_t = 0 gives the trunk's u.
 
@@ -232,6 +254,7 @@ FORMS: Mapping[str, Form] = {
     "compacter": forked(lambda c: 2 * bottleneck(32, 4)(c), lambda c: 2 * kronecker_weights(4, 32)(c)),
     "convpass": forked(lambda c: 2 * convolved(8, 3 * 3 * 8 * 8)(c)),
     "decoders": once(),
+    "ditask": ditask,
     "full": once(),
     "hyperformer": forked(lambda c: 2 * bottleneck(32)(c), hyperformer_weights),
     "lora": forked(lora(4)),

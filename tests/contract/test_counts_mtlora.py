@@ -14,9 +14,11 @@ WIDTHS = [96] * 2 + [192] * 2 + [384] * 6 + [768] * 2
 LAST = [96, 192, 384, 768]
 
 
-def counted(backbone: str = SWIN_TINY, channels: dict[str, int] = PASCAL, **method: object) -> Ledger:
+def counted(
+    name: str = "mtlora", backbone: str = SWIN_TINY, channels: dict[str, int] = PASCAL, **method: object
+) -> Ledger:
     settings = {
-        "method": {"name": "mtlora", **method},
+        "method": {"name": name, **method},
         "backbone": {"name": backbone},
         "decoder": {"name": "hrnet"},
         "tasks": 1,
@@ -93,6 +95,6 @@ def test_only_the_lora_of_the_tasks_grows_with_their_number(tasks: int) -> None:
 def test_on_a_plain_vit_neither_tables_nor_reductions_count() -> None:
     """ViT-S/16: twelve blocks of width 384, four of them last in a group."""
     width, rank = 384, 16
-    ledger = counted("vit_small_patch16_224")
+    ledger = counted(backbone="vit_small_patch16_224")
     assert ledger.shared == 12 * (rank * 16 * width + 2 * 2 * width) + 3 * 16 * 16 * width + width
     assert ledger.per_task == 4 * 4 * (4 * 12 * width)

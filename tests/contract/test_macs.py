@@ -22,6 +22,7 @@ from petl_bench.method import Method
 # What is refused, and how.
 UNDEFINED = {
     ("relative-bias", "vit_small_patch16_224"): "not defined on the vit family",
+    ("ditask taps=after-merge", "vit_small_patch16_224"): "merges no patches",
     ("mtlora taps=after-merge", "vit_small_patch16_224"): "merges no patches",
 }
 BACKBONES = pytest.mark.parametrize("backbone", TRUNKS)
@@ -119,6 +120,7 @@ SETTINGS: list[tuple[str, dict[str, Any], Form]] = [
     ("lora", {"targets": "all"}, forked(macs.every_linear(4))),
     ("lora", {"targets": "all", "weight": "dora"}, forked(macs.every_linear(4), lambda c: 4 * 12 * c * c)),
     ("lora", {"start": "pissa", "rank_schedule": "prefix"}, forked(lora(4))),
+    ("ditask", {"taps": "after-merge"}, lambda trunk, tasks: macs.ditask(trunk, tasks) + tasks * trunk.merging()),
     ("mtlora", {"taps": "after-merge"}, macs.mtlora(16, 4, after_merge=True)),
     ("vmt", {"extract_at": "bottleneck"}, macs.vmt_lifted(4, 1)),
     ("vmt", {"extract_at": "pre-activation"}, macs.vmt_lifted(4, 0)),

@@ -18,6 +18,7 @@ OTHER_SETTINGS: dict[str, list[dict[str, object]]] = {
     "bitfit": [{"scope": "shared"}],
     "compacter": [{"scope": "shared", "variant": "compacter++"}],
     "convpass": [{"scope": "shared", "place": "attention", "start": "xavier"}],
+    "ditask": [{"identity_start": True, "train_merging": False}, {"taps": "after-merge", "cells": 2, "task_cells": 16}],
     "hyperformer": [{"place": "mlp", "networks": "per-block"}],
     "lora": [
         {"scope": "shared"},
