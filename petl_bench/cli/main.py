@@ -255,14 +255,16 @@ def _guard_counts(check: Path | None, write: Path | None, method: str, asked: di
 
 @app.command("claims")
 def claims_command(format_: FormatOption = Format.TABLE) -> None:
-    """Count the published figures again, and say which of them our code reproduces."""
+    """Count the published figures again, and say which of them our code reproduces, and which nobody can check."""
     from petl_bench import plan
-    from petl_bench.measure.count.claims import judge_all, read_claims, shown, tried_lines
+    from petl_bench.measure.count.claims import judge_all, shown, tried_lines
+    from petl_bench.measure.count.published import read_claims
+    from petl_bench.measure.count.quoted import quoted_lines
 
     rows = judge_all(read_claims(plan.experiments_folder() / "published"))
-    print_as(rows if format_ is Format.JSON else [shown(row) for row in rows], format_, "published parameter counts")
+    print_as(rows if format_ is Format.JSON else [shown(row) for row in rows], format_, "published figures")
     if format_ is Format.TABLE:
-        for line in tried_lines(rows):
+        for line in [*tried_lines(rows), *quoted_lines(rows)]:
             typer.echo(line)
 
 

@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from petl_bench.delta import delta_m
 from petl_bench.plan import Roles
 from petl_bench.report import stats
 from petl_bench.report.aggregate import Column, Row, scores_of
@@ -91,7 +92,7 @@ def with_gains(row: Row, base: Baseline) -> Row:
     scores = _scores_by_seed(row, base)
     if not base.tasks or not scores:
         return row
-    deltas = [stats.delta_m(seed, base.means, base.higher_is_better) for seed in scores]
+    deltas = [delta_m(seed, base.means, base.higher_is_better) for seed in scores]
     gains = [stats.floor_corrected_gain(seed, base.means, base.trivial) for seed in scores]
     mean_scores = {name: stats.mean_and_sd([seed[name] for seed in scores]).mean for name in base.means}
     is_reference = base.reference is not None and row.runs == base.reference.runs
@@ -102,7 +103,7 @@ def with_gains(row: Row, base: Baseline) -> Row:
 def delta_of_run(run: Run, base: Baseline) -> float:
     """Return delta_m of one run in %, NaN if it cannot be told."""
     score = _scores_of_run(run, base)
-    return stats.delta_m(score, base.means, base.higher_is_better) if base.tasks and score else math.nan
+    return delta_m(score, base.means, base.higher_is_better) if base.tasks and score else math.nan
 
 
 def _scores_by_seed(row: Row, base: Baseline) -> list[dict[str, float]]:

@@ -1,4 +1,4 @@
-"""The numbers of a comparison: delta_m, the floor-corrected gain, their errors, and tests paired over images.
+"""The numbers of a comparison: the floor-corrected gain, errors of it and of delta_m, tests paired over images.
 
 Everything here is a pure function of numbers: no files, no records, no state.
 """
@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
+
+from petl_bench.delta import sign
 
 
 @dataclass(frozen=True)
@@ -59,25 +61,6 @@ def mean_and_sd(values: Sequence[float]) -> Estimate:
     return Estimate(mean=float(np.mean(values)), sd=sd, n=len(values))
 
 
-def delta_m(
-    scores: Mapping[str, float], references: Mapping[str, float], higher_is_better: Mapping[str, bool]
-) -> float:
-    """Return the mean relative gain over the reference, over the tasks of ``references``, in %.
-
-    ``100 * mean_t(sign_t * (score_t - reference_t) / reference_t)``, sign -1 where lower is better.
-
-    Raises:
-        ValueError: There is no task, or a reference is 0.
-        KeyError: A task of ``references`` has no score.
-    """
-    if not references:
-        raise ValueError("delta_m over no task")
-    if not all(references.values()):
-        raise ValueError("delta_m is relative to the reference, which must not be 0")
-    gains = [_sign(higher_is_better[task]) * (scores[task] - value) / value for task, value in references.items()]
-    return 100.0 * float(np.mean(gains))
-
-
 def floor_corrected_gain(
     scores: Mapping[str, float], references: Mapping[str, float], trivials: Mapping[str, float]
 ) -> float:
@@ -123,7 +106,7 @@ def reference_error(
     deviation = np.zeros(counts.pop())
     for task, values in reference_seeds.items():
         reference = float(np.mean(values))
-        slope = -100.0 * _sign(higher_is_better[task]) * scores[task] / (len(reference_seeds) * reference**2)
+        slope = -100.0 * sign(higher_is_better[task]) * scores[task] / (len(reference_seeds) * reference**2)
         deviation += slope * (np.asarray(values, dtype=float) - reference)
     if len(deviation) < 2:
         return math.nan
@@ -138,7 +121,7 @@ def separation(better: Sequence[float], worse: Sequence[float], *, higher_is_bet
     Returns:
         Negative if ``better`` is worse, NaN if it is better and neither has two seeds to take a deviation from.
     """
-    gap = _sign(higher_is_better) * (float(np.mean(better)) - float(np.mean(worse)))
+    gap = sign(higher_is_better) * (float(np.mean(better)) - float(np.mean(worse)))
     freedom = len(better) + len(worse) - 2
     if freedom < 1:
         return math.nan if gap > 0 else -math.inf
@@ -195,7 +178,3 @@ def _signed_rank(differences: NDArray[np.float64]) -> float:
         return 1.0
     result: Any = stats.wilcoxon(differences)
     return float(result.pvalue)
-
-
-def _sign(higher_is_better: bool) -> int:
-    return 1 if higher_is_better else -1

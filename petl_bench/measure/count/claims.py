@@ -1,23 +1,22 @@
-"""Published parameter counts, counted again: reproduced, reproduced under a convention, or not.
+"""Published figures: parameter counts are counted again (reproduced, under a convention, or not), others are quoted.
 
 A published figure seldom says what was counted. Each claim therefore names the convention that its source states or
 implies, and others to try in order; all of them are counted by the code that counts everything else.
 """
 
-import tomllib
 from collections.abc import Mapping, Sequence
 from decimal import ROUND_DOWN, ROUND_HALF_UP, Decimal
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from pydantic import Field
 from rich.console import Console
 
 from petl_bench import plugins
-from petl_bench.config import Section, assign, canonical, validate_section
+from petl_bench.config import assign, canonical
 from petl_bench.errors import UsageError
 from petl_bench.ledger import count
 from petl_bench.measure.count.meta import build_on_meta
+from petl_bench.measure.count.published import Accuracy, Claim, Convention, Source, Statement
+from petl_bench.measure.count.quoted import NOT_MEASURABLE, judge_accuracy, judge_statement
 from petl_bench.records.run import Ledger
 from petl_bench.terminal import bar
 
@@ -30,85 +29,6 @@ UNDER_CONVENTION = "reproduced under convention"
 NOT_REPRODUCED = "not reproduced"
 
 
-class Convention(Section):
-    """A way to count.
-
-    Attributes:
-        name: What it is called in the verdict.
-        counted: Whose trained parameters are counted.
-        percent_of: For a claim in percent, what is 100: one backbone, or one per task.
-        rounding: How digits are dropped: to the nearest, or cut.
-        add: Parameters that the figure counts and our modules lack, negative for the reverse; ``name`` says which.
-        fitted: The settings are not published and were chosen to fit, so a match is no evidence for them.
-        set: Settings that differ from the claim's.
-    """
-
-    name: str
-    counted: Literal["method", "decoders", "method and decoders"] = "method"
-    percent_of: Literal["one backbone", "all backbones"] = "all backbones"
-    rounding: Literal["nearest", "down"] = "nearest"
-    add: int = 0
-    fitted: bool = False
-    set: dict[str, Any] = {}
-
-
-class Claim(Section):
-    """A published figure.
-
-    Attributes:
-        row: What the source calls it.
-        method: The method here that it is about.
-        published: As printed, ``8.69`` or ``~1``; its decimals are the tolerance.
-        unit: ``M`` (millions of parameters) or ``%``.
-        provenance: ``stated`` in the source, read in its ``code``, ``derived`` from other figures, or ``secondary``: as
-            other publications repeat it.
-        convention: The convention that the source states or implies, where it is not the file's.
-        others: Further conventions, tried in order.
-        set: Settings.
-    """
-
-    row: str
-    method: str
-    table: str
-    published: Annotated[str, Field(pattern=r"^~?\d+(\.\d+)?$")]
-    unit: Literal["M", "%"]
-    provenance: Literal["stated", "code", "derived", "secondary"]
-    note: str = ""
-    convention: Convention | None = None
-    others: tuple[Convention, ...] = ()
-    set: dict[str, Any] = {}
-
-
-class Source(Section):
-    """One publication's claims (one TOML file): what is common to them, and each of them."""
-
-    source: str
-    address: str
-    convention: Convention
-    base: dict[str, Any] = {}
-    claims: Annotated[tuple[Claim, ...], Field(min_length=1)]
-
-
-def read_claims(folder: Path) -> dict[str, Source]:
-    """Read all files of claims in a folder, by file name.
-
-    Raises:
-        UsageError: There is none, or one is not TOML or has unknown keys.
-    """
-    paths = sorted(folder.glob("*.toml"))
-    if not paths:
-        raise UsageError(f"There are no files of claims (*.toml) in {str(folder)!r}.")
-    sources: dict[str, Source] = {}
-    for path in paths:
-        try:
-            sources[path.name] = validate_section(Source, tomllib.loads(path.read_text(encoding="utf-8")), "")
-        except tomllib.TOMLDecodeError as error:
-            raise UsageError(f"The claims in {str(path)!r} are not valid TOML: {error}.") from None
-        except UsageError as error:
-            raise UsageError(f"The claims in {str(path)!r} cannot be read.\n{error}") from None
-    return sources
-
-
 def judge_all(sources: Mapping[str, Source]) -> list[dict[str, Any]]:
     """Count and judge every claim; one row each.
 
@@ -117,24 +37,60 @@ def judge_all(sources: Mapping[str, Source]) -> list[dict[str, Any]]:
     """
     known: LedgerBySettings = {}
     rows: list[dict[str, Any]] = []
-    claims = [(file, source, claim) for file, source in sources.items() for claim in source.claims]
+    claims = [(file, source, claim) for file, source in sources.items() for claim in _all_of(source)]
     with bar(Console(stderr=True)) as progress:
         job = progress.add_task("count", total=len(claims), state="")
         for file, source, claim in claims:
             progress.update(job, state=claim.row)
             try:
-                rows.append(_judge(source, claim, known))
+                rows.append(_row(source, claim, _verdict(sources, file, claim, known)))
             except UsageError as error:
                 raise UsageError(f"The claim {claim.row!r} in {file!r} cannot be counted.\n{error}") from None
             progress.advance(job)
     return rows
 
 
+AnyClaim = Claim | Accuracy | Statement
+
+
+def _all_of(source: Source) -> tuple[AnyClaim, ...]:
+    return (*source.claims, *source.accuracy, *source.statements)
+
+
+def _row(source: Source, claim: AnyClaim, judged: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is common to all claims, and the verdict."""
+    common = claim.model_dump(include={"method", "row", "table", "provenance", "published"})
+    return {**common, "source": source.source, "address": source.address, "settings": {}, "tried": [], **judged}
+
+
+def _verdict(sources: Mapping[str, Source], file: str, claim: AnyClaim, known: LedgerBySettings) -> Mapping[str, Any]:
+    match claim:
+        case Claim():
+            return _judge(sources[file], claim, known)
+        case Accuracy():
+            return _judge_accuracy(sources, file, claim)
+        case Statement():
+            return judge_statement(claim)
+
+
+def _judge_accuracy(sources: Mapping[str, Source], file: str, claim: Accuracy) -> dict[str, Any]:
+    source = sources[file]
+    holder = sources.get(f"{source.relative_to}.toml") if source.relative_to else source
+    if holder is None or holder.reference is None:
+        raise UsageError(f"relative_to = {source.relative_to!r}: there is no such file beside it with a [reference].")
+    missing = sorted(holder.reference.scores.keys() ^ claim.scores.keys())
+    if missing:
+        raise UsageError(f"Its scores and those of {holder.reference.name} are not of the same tasks: {missing[0]!r}.")
+    return judge_accuracy(claim, holder.reference, source.needs)
+
+
 def _judge(source: Source, claim: Claim, known: LedgerBySettings) -> dict[str, Any]:
     published = Decimal(claim.published.lstrip("~"))
     places = -int(published.as_tuple().exponent)
     verdict, values, tried = NOT_REPRODUCED, list[Decimal](), list[dict[str, Any]]()
-    for convention in (claim.convention or source.convention, *claim.others):
+    stated = claim.convention or source.convention
+    assert stated is not None, "a source is refused where a claim has no convention"
+    for convention in (stated, *claim.others):
         settings = _settings(claim.method, source.base, claim.set, convention.set)
         missing = _missing(settings)
         if missing:
@@ -149,13 +105,6 @@ def _judge(source: Source, claim: Claim, known: LedgerBySettings) -> dict[str, A
     # What is not reproduced is shown under the convention that the source states; ``tried`` has the others.
     at = -1 if verdict in (REPRODUCED, UNDER_CONVENTION) else 0
     return {
-        "method": claim.method,
-        "row": claim.row,
-        "source": source.source,
-        "address": source.address,
-        "table": claim.table,
-        "provenance": claim.provenance,
-        "published": claim.published,
         "unit": claim.unit,
         "ours": _number(values[at], places) if values else None,
         "difference": _number(values[at] - published, places) if values else None,
@@ -212,8 +161,12 @@ def _number(value: Decimal, places: int) -> float:
 def shown(row: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a table for people shows of a row."""
     columns = ("source", "row", "method", "published", "ours", "verdict", "convention", "provenance")
-    verdict = f"{row['verdict']} ({row['difference']:+g})" if row["verdict"] == NOT_REPRODUCED else row["verdict"]
-    published = f"{row['published']} {row['unit']}"
+    verdict = row["verdict"]
+    if verdict == NOT_REPRODUCED:
+        verdict = f"{verdict} ({row['difference']:+g})"
+    elif verdict == NOT_MEASURABLE and row["arithmetic"] == "differs":
+        verdict = f"{verdict}; its scores give {row['ours']:+g}"
+    published = f"{row['published']} {row['unit']}".strip()
     return {**{column: row[column] for column in columns}, "published": published, "verdict": verdict}
 
 
