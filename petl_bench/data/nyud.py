@@ -70,13 +70,14 @@ and normals of length 0 are no truth. Only the folders of the tasks that are run
     @classmethod
     def tasks_in(cls, root: Path | None) -> Mapping[str, DataTask]:
         """Return the tasks of the packaging that lies there; of B and C without a folder."""
+        tasks = {**super().tasks_in(root), "edges": DataTask("boundaries_nyud", 1)}
         if root is None:
-            return super().tasks_in(root)
+            return tasks
         packaging = packaging_of(require_root(cls.name, root))
+        if packaging == LIBMTL:
+            del tasks["edges"]
         classes = 13 if packaging == LIBMTL else PACKAGINGS[packaging].classes
-        left_out = {"edges"} if packaging == LIBMTL else set[str]()
-        channels = {**cls.tasks, "semseg": classes}
-        return {task: DataTask(task, number) for task, number in channels.items() if task not in left_out}
+        return {**tasks, "semseg": DataTask("semseg", classes)}
 
     @classmethod
     def look(cls, root: Path | None) -> Layout:

@@ -1,13 +1,13 @@
 """pascal-context: PASCAL-Context for five tasks, in the packaging PASCAL_MT that the multi-task literature shares."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from petl_bench.data import readers
-from petl_bench.data.base import DATASETS, Split
+from petl_bench.data.base import DATASETS, DataTask, Split
 from petl_bench.data.folder import read_image, unit_normals
 from petl_bench.data.layout import IGNORED, Layout, Source, by_id
 from petl_bench.data.on_disk import FileDataset, require_root
@@ -69,6 +69,11 @@ Only the folders of the tasks that are run are needed.
 """
 
     @classmethod
+    def tasks_in(cls, root: Path | None) -> Mapping[str, DataTask]:
+        """Return the five tasks; edges are scored with the tolerance of this data set."""
+        return {**super().tasks_in(root), "edges": DataTask("boundaries_pascal", 1)}
+
+    @classmethod
     def look(cls, root: Path | None) -> Layout:
         """Return what lies in a folder PASCAL_MT."""
         folder = require_root(cls.name, root)
@@ -94,7 +99,7 @@ Only the folders of the tasks that are run are needed.
                 "human_parts": Source("human_parts", 7, by_id(parts), read_parts, "nearest"),
                 "saliency": Source("saliency", 1, by_id(saliency), read_saliency, "nearest"),
                 "normals": Source("normals", 3, by_id(normals, maps), read_normals, "nearest"),
-                "edges": Source("edges", 1, by_id(maps), read_edges, "nearest"),
+                "edges": Source("boundaries_pascal", 1, by_id(maps), read_edges, "nearest"),
             },
         )
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from petl_bench.thinning import thin
+from petl_bench.thinning import thin, thin_words
 
 
 def literal(mask: np.ndarray) -> np.ndarray:
@@ -33,11 +33,17 @@ def test_random_masks_are_thinned_as_the_definition_says() -> None:
     for _ in range(60):
         mask = random.random(random.integers(1, 16, 2)) < random.uniform(0.2, 0.9)
         assert (thin(mask) == literal(mask)).all()
+        assert (thin(np.asfortranarray(mask)) == literal(mask)).all()
 
 
-def test_many_masks_are_thinned_as_each_alone() -> None:
-    masks = np.random.default_rng(1).random((5, 12, 17)) < 0.6
-    assert (thin(masks) == np.stack([thin(mask) for mask in masks])).all()
+def test_the_masks_of_a_word_are_thinned_as_each_alone() -> None:
+    masks = np.random.default_rng(1).random((64, 12, 17)) < np.linspace(0.1, 1, 64)[:, None, None]
+    words = np.zeros((12, 17), dtype=np.uint64)
+    for bit, mask in enumerate(masks):
+        words |= mask.astype(np.uint64) << np.uint64(bit)
+    seen = thin_words(words)
+    for bit, mask in enumerate(masks):
+        assert ((seen >> np.uint64(bit) & np.uint64(1)) == thin(mask)).all()
 
 
 def test_a_line_stays_and_a_bar_becomes_one() -> None:
