@@ -8,7 +8,7 @@ from scipy.optimize import linear_sum_assignment
 from test_thinning import literal
 
 from petl_bench.tasks._boundary import THIN99, THIN101, boundary_counts, crests, match, ods_f
-from petl_bench.tasks.boundaries import PascalBoundaries
+from petl_bench.tasks.boundaries_pascal import PascalBoundaries
 from petl_bench.thinning import thin
 
 

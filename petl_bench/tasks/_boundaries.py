@@ -10,8 +10,10 @@ from torch import Tensor
 
 from petl_bench.tasks._binary import overlap
 from petl_bench.tasks._boundary import THIN99, boundary_counts, ods_f
-from petl_bench.tasks.base import IGNORED, TASKS, Statistics, no_values, single_channel
+from petl_bench.tasks.base import IGNORED, Statistics, no_values, single_channel
 from petl_bench.tasks.edges import Edges
+
+READERS = ("thin99", "nms_thin101")
 
 
 class Boundaries(Edges):
@@ -50,34 +52,3 @@ class Boundaries(Edges):
         """Return every image's own F of ``thin99`` at threshold 0.5."""
         matched, predicted, true = statistics["thin99"][:, THIN99.index(0.5)].astype(np.int64).T
         return np.where(statistics["valid"] > 0, 100 * overlap(2 * matched, predicted + true), np.nan)
-
-
-READERS = ("thin99", "nms_thin101")
-
-
-@TASKS.register("boundaries_pascal")
-class PascalBoundaries(Boundaries):
-    """Boundaries with the tolerance of PASCAL-Context: 0.0075 of the diagonal."""
-
-    loss_weight = 50.0
-    metrics = {
-        "ods_f_thin99": ("%", True, "1[0.01:0.99:99,0.0075,nearest]"),
-        "ods_f_nms_thin101": ("%", True, "1[0.001:0.999:101,0.0075,nearest]"),
-        "pixel_f": ("%", True, "1[0.01:0.99:99]"),
-    }
-    primary = "ods_f_thin99"
-    tolerance = 0.0075
-
-
-@TASKS.register("boundaries_nyud")
-class NYUDBoundaries(Boundaries):
-    """Boundaries with the tolerance of NYU-Depth v2: 0.011 of the diagonal."""
-
-    loss_weight = 50.0
-    metrics = {
-        "ods_f_thin99": ("%", True, "1[0.01:0.99:99,0.011,nearest]"),
-        "ods_f_nms_thin101": ("%", True, "1[0.001:0.999:101,0.011,nearest]"),
-        "pixel_f": ("%", True, "1[0.01:0.99:99]"),
-    }
-    primary = "ods_f_thin99"
-    tolerance = 0.011
