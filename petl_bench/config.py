@@ -125,10 +125,23 @@ BalancerConfig = FixedWeights | Uncertainty | DynamicWeightAverage | ProjectedGr
 
 
 class TrainConfig(Section):
-    """One budget for every method: AdamW, linear warm-up, cosine to zero, clipping per owner."""
+    """One budget for every method: AdamW, linear warm-up, cosine to zero, clipping per owner.
+
+    Attributes:
+        epochs: How often the training images are gone through; it decides ``steps``, the last incomplete batch of an
+            epoch being left out of the count.
+        schedule: How rates fall after the warm-up: ``cosine``, or ``poly`` (with the power 0.9).
+        optimizer: ``adamw``, or ``adam``, whose weight decay is part of the gradient.
+        accumulation: Parts that a batch is passed through in, to save memory. The step is that of the whole batch, but
+            for batch norm, which sees the parts.
+    """
 
     steps: Positive
     batch_size: Positive
+    epochs: Positive | None = None
+    schedule: Literal["cosine", "poly"] = "cosine"
+    optimizer: Literal["adamw", "adam"] = "adamw"
+    accumulation: Positive = 1
     learning_rate: LearningRates = LearningRates()
     weight_decay: NonNegative = 0.05
     warmup_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.1

@@ -48,6 +48,7 @@ class Vocabulary:
     Attributes:
         method: The method's Config class; likewise ``decoder`` and ``dataset``.
         dataset_tasks: The dataset's tasks, in its order.
+        train_images: How many images of the dataset a config trains on.
         defaults: Settings that depend on the choice of backbone (image size, weights, decoder width, a method's own).
     """
 
@@ -55,6 +56,7 @@ class Vocabulary:
     decoder: type[DecoderConfig]
     dataset: type[DatasetConfig]
     dataset_tasks: tuple[str, ...]
+    train_images: Callable[[DatasetConfig], int]
     defaults: Mapping[str, Any]
 
 
@@ -83,12 +85,14 @@ def plan(settings: Mapping[str, Any], vocabulary_of: VocabularyOf) -> RunConfig:
     runtime = validate_section(RuntimeConfig, asked["runtime"], "runtime")
     vocabulary = vocabulary_of(names, runtime.folder)
     full = merge(merge(BUDGETS[budget], vocabulary.defaults), asked)
+    dataset = validate_section(vocabulary.dataset, full["dataset"], "dataset")
+    train = validate_section(TrainConfig, full["train"], "train")
     config = RunConfig(
         method=validate_section(vocabulary.method, full["method"], "method"),
         backbone=validate_section(BackboneConfig, full["backbone"], "backbone"),
         decoder=validate_section(vocabulary.decoder, full["decoder"], "decoder"),
-        dataset=validate_section(vocabulary.dataset, full["dataset"], "dataset"),
-        train=validate_section(TrainConfig, full["train"], "train"),
+        dataset=dataset,
+        train=_in_steps(train, vocabulary.train_images(dataset), asked["train"].get("steps")),
         runtime=runtime,
         tasks=choose_tasks(full["tasks"], vocabulary.dataset_tasks, names["dataset"]),
         budget=budget,
@@ -98,6 +102,23 @@ def plan(settings: Mapping[str, Any], vocabulary_of: VocabularyOf) -> RunConfig:
         if task not in config.tasks:
             raise unknown_name("task in train.loss_weights", task, config.tasks, command="petl-bench list tasks")
     return config
+
+
+def _in_steps(train: TrainConfig, images: int, asked: int | None) -> TrainConfig:
+    """Return the config with the steps that its epochs mean, if it has any.
+
+    Raises:
+        UsageError: Other steps were asked for as well.
+    """
+    if train.epochs is None:
+        return train
+    steps = train.epochs * max(1, images // train.batch_size)
+    if asked not in (None, steps):
+        raise UsageError(
+            f"train.epochs = {train.epochs} means {steps} steps ({images} images, batches of {train.batch_size}), and "
+            f"train.steps = {asked} was asked for as well: give one of them."
+        )
+    return train.model_copy(update={"steps": steps})
 
 
 def choose_tasks(asked: Any, available: tuple[str, ...], dataset: str) -> tuple[str, ...]:

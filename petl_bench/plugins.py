@@ -147,6 +147,7 @@ def vocabulary(names: Mapping[str, str], root: Path | None = None) -> Vocabulary
         decoder=decoder.Config,
         dataset=dataset.Config,
         dataset_tasks=tuple(dataset.tasks_in(root)),
+        train_images=lambda config: dataset.count_train_images(config, root),
         defaults=defaults,
     )
 

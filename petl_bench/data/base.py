@@ -71,6 +71,15 @@ class DenseDataset(ABC):
         return {name: DataTask(name, channels) for name, channels in cls.tasks.items()}
 
     @classmethod
+    def count_train_images(cls, config: DatasetConfig, root: Path | None) -> int:
+        """Return how many images are trained on.
+
+        Raises:
+            UsageError: The files are needed to say it, and are not there.
+        """
+        return config.train_images
+
+    @classmethod
     @abstractmethod
     def content_hash(cls, config: DatasetConfig, *, root: Path | None = None, tasks: Sequence[str] = ()) -> str:
         """Return what identifies the content of all splits: images, and labels of ``tasks``. No path enters."""

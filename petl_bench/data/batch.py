@@ -36,6 +36,16 @@ class Batch:
         labels = {task: label.to(device, non_blocking=True) for task, label in self.labels.items()}
         return Batch(self.images.to(device, non_blocking=True), labels)
 
+    def split(self, parts: int) -> "tuple[Batch, ...]":
+        """Cut the batch into so many parts of nearly equal size; one with fewer images than parts, into its images."""
+        if parts == 1:
+            return (self,)
+        images = self.images.tensor_split(min(parts, len(self.images)))
+        labels = {task: label.tensor_split(len(images)) for task, label in self.labels.items()}
+        return tuple(
+            Batch(part, {task: cut[number] for task, cut in labels.items()}) for number, part in enumerate(images)
+        )
+
     def pin_memory(self) -> "Batch":
         """Copy the batch into pinned memory, from where an accelerator reads without waiting."""
         return Batch(self.images.pin_memory(), {task: label.pin_memory() for task, label in self.labels.items()})

@@ -76,6 +76,14 @@ class FileDataset(DenseDataset):
         """
 
     @classmethod
+    def count_train_images(cls, config: DatasetConfig, root: Path | None) -> int:
+        """Return how many images of the folder are trained on; without one, of the whole data set as published."""
+        assert isinstance(config, FileConfig)
+        if root is None and cls.known_counts:
+            return min(config.train_images, cls.known_counts["train"] - config.val_images)
+        return len(_chosen(cls.look(root), "train", config))
+
+    @classmethod
     def content_hash(cls, config: DatasetConfig, *, root: Path | None = None, tasks: Sequence[str] = ()) -> str:
         """Return a digest of the lists of images and of a sample of files."""
         layout = cls.look(root)

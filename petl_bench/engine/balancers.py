@@ -261,13 +261,18 @@ def make_balancer(
     """Build the balancer of a run on the device of its model.
 
     Raises:
-        UsageError: It cannot work with the run's precision or number of processes.
+        UsageError: It cannot work with the run's precision, number of processes or parts of a batch.
     """
     settings = config.train.balancer
     if settings.name in ("pcgrad", "famo") and (processes > 1 or config.train.precision == "fp16"):
         raise UsageError(
             f"train.balancer.name = {settings.name}: it reads the tasks' gradients or losses itself, which neither "
             "several processes nor fp16 allow.\nType: --set train.balancer.name=fixed   or bf16, in one process"
+        )
+    if settings.name != "fixed" and config.train.accumulation > 1:
+        raise UsageError(
+            f"train.balancer.name = {settings.name}: it reads the losses of a whole batch, which train.accumulation = "
+            f"{config.train.accumulation} cuts into parts.\nType: --set train.accumulation=1"
         )
     balancer = BALANCERS[settings.name](settings, model, weights, config.seed)
     return balancer.to(next(model.parameters()).device)

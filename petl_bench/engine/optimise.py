@@ -1,17 +1,19 @@
-"""The optimiser that every method gets: AdamW, warm-up and cosine, gradients clipped per owner."""
+"""The optimiser that every method gets: Adam, warm-up and decay of the rates, gradients clipped per owner."""
 
 import math
 
 import torch
 from torch import Tensor, nn
-from torch.optim import AdamW
+from torch.optim import Adam, AdamW
 from torch.optim.lr_scheduler import LambdaLR
 
 from petl_bench.config import TrainConfig
 from petl_bench.model import MultiTaskModel
 
+POLY_POWER = 0.9
 
-def optimiser(model: MultiTaskModel, config: TrainConfig) -> AdamW:
+
+def optimiser(model: MultiTaskModel, config: TrainConfig) -> Adam:
     """Group what is trained by learning rate (backbone, method, decoder) and weight decay (none on vectors)."""
     method, exempt = model.method, model.method.without_decay()
     groups: dict[tuple[str, bool], list[nn.Parameter]] = {}
@@ -21,7 +23,8 @@ def optimiser(model: MultiTaskModel, config: TrainConfig) -> AdamW:
             groups.setdefault((kind, name not in exempt), []).append(parameter)
     for parameter in model.decoders.parameters():
         groups.setdefault(("decoder", parameter.dim() > 1), []).append(parameter)
-    return AdamW(
+    kind_of_optimiser = {"adamw": AdamW, "adam": Adam}[config.optimizer]
+    return kind_of_optimiser(
         [
             {
                 "params": parameters,
@@ -33,8 +36,8 @@ def optimiser(model: MultiTaskModel, config: TrainConfig) -> AdamW:
     )
 
 
-def schedule(optimizer: AdamW, config: TrainConfig, *, done: int = 0) -> LambdaLR:
-    """Raise the rates linearly for ``warmup_fraction`` of the steps, then lower them to zero along a cosine.
+def schedule(optimizer: Adam, config: TrainConfig, *, done: int = 0) -> LambdaLR:
+    """Raise the rates linearly for ``warmup_fraction`` of the steps, then lower them to zero as ``schedule`` says.
 
     ``done`` steps of a resumed training lie behind.
     """
@@ -43,6 +46,8 @@ def schedule(optimizer: AdamW, config: TrainConfig, *, done: int = 0) -> LambdaL
     def factor(step: int) -> float:
         if step < warmup:
             return (step + 1) / (warmup + 1)
+        if config.schedule == "poly":
+            return (1 - (step - warmup) / max(1, config.steps - warmup)) ** POLY_POWER
         return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, config.steps - warmup)))
 
     return LambdaLR(optimizer, lambda step: factor(step + done))

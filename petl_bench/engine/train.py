@@ -82,11 +82,15 @@ class Loop:
         """The curve so far."""
         return tuple(self._history.points)
 
-    def losses(self, batch: Batch) -> dict[str, Tensor]:
-        """Return the unweighted losses of a batch by task."""
+    def losses(self, batch: Batch, whole: Batch | None = None) -> dict[str, Tensor]:
+        """Return the unweighted losses by task of a batch, or what a part of the ``whole`` one adds to its losses."""
         with self.accelerator.autocast():
             predictions = self._prepared(batch.images)
-        return {task: spec.loss(predictions[task].float(), batch.labels[task]) for task, spec in self.specs.items()}
+        labels, all_labels = batch.labels, (whole or batch).labels
+        return {
+            task: spec.loss(predictions[task].float(), labels[task], all_labels[task])
+            for task, spec in self.specs.items()
+        }
 
     def take(self, batch: Batch) -> tuple[float, dict[str, float]]:
         """Take one step and return its loss and the unweighted losses by task.
@@ -96,9 +100,14 @@ class Loop:
         """
         self.step += 1
         self._optimizer.zero_grad()
-        losses = self.losses(batch)
-        values = self._finite(losses)
-        self.balancer.backward(losses, self.step, self.accelerator.backward)
+        parts = batch.split(self.config.train.accumulation)
+        weights = self.balancer.weights.clone()
+        added = dict.fromkeys(self.specs, torch.zeros(()))
+        for part in parts:
+            losses = self.losses(part, batch)
+            added = {task: added[task].to(loss.device) + loss.detach() for task, loss in losses.items()}
+            self.balancer.backward(losses, self.step, self.accelerator.backward)
+        values = self._finite(added, weights)
         if self.config.train.precision == "fp16":
             self.accelerator.unscale_gradients(self._optimizer)
         self._clip()
@@ -108,9 +117,9 @@ class Loop:
         self._history.add(self.step, *values)
         return values
 
-    def _finite(self, losses: Mapping[str, Tensor]) -> tuple[float, dict[str, float]]:
-        values = {task: float(loss.detach()) for task, loss in losses.items()}
-        total = float((self.balancer.weights * self.balancer.stacked(losses).detach()).sum())
+    def _finite(self, losses: Mapping[str, Tensor], weights: Tensor) -> tuple[float, dict[str, float]]:
+        values = {task: float(loss) for task, loss in losses.items()}
+        total = float((weights * self.balancer.stacked(losses)).sum())
         if not all(map(_is_finite, (total, *values.values()))):
             raise FloatingPointError(
                 f"The loss is not finite at step {self.step}: {values}. Lower train.learning_rate."

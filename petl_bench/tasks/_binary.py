@@ -31,14 +31,15 @@ class BinaryTask(TaskSpec):
     def positive_weight(self, label: Tensor) -> Tensor | float:
         """Return the weight w of the positive terms of the loss; the negative ones have 1 - w."""
 
-    def loss(self, prediction: Tensor, label: Tensor) -> Tensor:
+    def loss(self, prediction: Tensor, label: Tensor, whole: Tensor | None = None) -> Tensor:
         """Return w * (positive terms) + (1 - w) * (negative terms) of the BCE, mean over the batch's valid pixels."""
         logits = single_channel(prediction, label)
-        weight = self.positive_weight(label)
+        whole = label if whole is None else whole
+        weight = self.positive_weight(whole)
         positive, valid = label == 1, label != IGNORED
         terms = F.binary_cross_entropy_with_logits(logits, positive.float(), reduction="none")
         weights = torch.where(positive, weight, 1 - weight) * valid
-        return (weights * terms).sum() / valid.sum().clamp(min=1)
+        return (weights * terms).sum() / (whole != IGNORED).sum().clamp(min=1)
 
     def statistics(self, prediction: Tensor, label: Tensor) -> dict[str, Tensor]:
         """Count what is predicted above each threshold, for logits [B, 1, H, W] and labels [B, H, W].

@@ -24,11 +24,11 @@ class ClassTask(TaskSpec):
     An image's score is the mean intersection over union of the classes that it holds in truth or prediction.
     """
 
-    def loss(self, prediction: Tensor, label: Tensor) -> Tensor:
+    def loss(self, prediction: Tensor, label: Tensor, whole: Tensor | None = None) -> Tensor:
         """Return the cross-entropy, mean over the valid pixels of the batch."""
         # The fused sum over a 2-D map is not deterministic on CUDA, the unreduced map is.
         losses = F.cross_entropy(prediction.float(), label.long(), ignore_index=IGNORED, reduction="none")
-        return losses.sum() / (label != IGNORED).sum().clamp(min=1)
+        return losses.sum() / ((label if whole is None else whole) != IGNORED).sum().clamp(min=1)
 
     def statistics(self, prediction: Tensor, label: Tensor) -> dict[str, Tensor]:
         """Return ``confusion`` [B, C, C], pixels by true and by predicted class, of logits [B, C, H, W]."""

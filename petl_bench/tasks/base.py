@@ -87,12 +87,13 @@ class TaskSpec(ABC):
         self.channels = channels
 
     @abstractmethod
-    def loss(self, prediction: Tensor, label: Tensor) -> Tensor:
+    def loss(self, prediction: Tensor, label: Tensor, whole: Tensor | None = None) -> Tensor:
         """Return the unweighted training loss.
 
         Args:
             prediction: Raw network output [B, C, H, W].
             label: Labels as stored, [B, H, W] or [B, C, H, W].
+            whole: Labels of the batch that this is a part of: the losses of its parts add up to that of the batch.
 
         Returns:
             A scalar in float32; 0, with a graph, if no pixel is valid.

@@ -34,13 +34,13 @@ class Depth(TaskSpec):
     primary = "rmse"
     fixed_channels = 1
 
-    def loss(self, prediction: Tensor, label: Tensor) -> Tensor:
+    def loss(self, prediction: Tensor, label: Tensor, whole: Tensor | None = None) -> Tensor:
         """Return the L1 distance in metres, mean over the batch's valid pixels."""
         metres = single_channel(prediction, label)
         valid = is_valid(label)
         # A label that is no number times a mask of 0 would still be none.
         distance = (metres - label.where(valid, 0)).abs() * valid
-        return distance.sum() / valid.sum().clamp(min=1)
+        return distance.sum() / (valid if whole is None else is_valid(whole)).sum().clamp(min=1)
 
     def statistics(self, prediction: Tensor, label: Tensor) -> dict[str, Tensor]:
         """Return sums over valid pixels, [B] each: ``square_sum``, ``relative_sum``, ``close`` and ``valid``."""

@@ -38,13 +38,13 @@ class SurfaceNormals(TaskSpec):
     primary = "mean_angular_error"
     fixed_channels = 3
 
-    def loss(self, prediction: Tensor, label: Tensor) -> Tensor:
+    def loss(self, prediction: Tensor, label: Tensor, whole: Tensor | None = None) -> Tensor:
         """Return the L1 distance of the normalised prediction, mean over components of the batch's valid pixels."""
         _check_shapes(prediction, label)
         valid = is_valid(label).unsqueeze(1)  # [B, 1, H, W]
         # A label that is no number times a mask of 0 would still be none.
         distance = (unit_vectors(prediction) - label.where(valid, 0)).abs() * valid
-        return distance.sum() / (3 * valid.sum()).clamp(min=1)
+        return distance.sum() / (3 * (valid if whole is None else is_valid(whole)).sum()).clamp(min=1)
 
     def statistics(self, prediction: Tensor, label: Tensor) -> dict[str, Tensor]:
         """Return ``angle_sum`` [B] in degrees, ``square_sum`` [B] and ``histogram`` [B, bins] of the angles."""
