@@ -32,6 +32,12 @@ class StageGeometry:
     hidden: int
     merging: int = 0
 
+    @property
+    def macs(self) -> int:
+        """Merging; in every block qkv, proj and MLP, C (4 C + 2 H) a token, and two products of attention."""
+        token = self.width * (4 * self.width + 2 * self.hidden + 2 * self.window)
+        return self.merging + self.depth * self.tokens * token
+
 
 @dataclass(frozen=True)
 class Geometry:
@@ -42,10 +48,8 @@ class Geometry:
 
     @property
     def blocks(self) -> int:
-        """Merging; in every block qkv, proj and MLP, C (4 C + 2 H) a token, and two products of attention."""
-        return sum(
-            s.merging + s.depth * s.tokens * s.width * (4 * s.width + 2 * s.hidden + 2 * s.window) for s in self.stages
-        )
+        """Of all stages, what stands in front of them included."""
+        return sum(stage.macs for stage in self.stages)
 
     def per_token(self, of_width: OfWidth) -> int:
         """Sum a cost per token over all blocks."""

@@ -15,6 +15,8 @@ side        as tapped, but no part of the backbone is kept for a backward pass: 
 streamed    a pyramid per task; parts of the backbone work on more, but of no block that is followed by another one in
             its stage; 0 < slope < 1
 forked      a pyramid per task, from one backbone; every matrix of the last block works on T times as much; slope > 0
+branched    as forked, with fewer branches than tasks: every matrix of the last block works on a whole number of times
+            as much, less than T
 replicated  a pyramid per task, from T backbones without a parameter in common; slope >= 0.99
 ==========  ============================================================================================================
 """
@@ -230,6 +232,21 @@ def _forked(growth: Growth) -> None:
     growth.require_slope(growth.slope > 0, "more than 0")
 
 
+def _branched(growth: Growth) -> None:
+    growth.require_pyramid_per_task()
+    growth.require_one_backbone()
+    inside = f"backbone.trunk.{growth.many.method.backbone.blocks[-1].path}."
+    times = {
+        growth.many.elements[name] / growth.one.elements[name]
+        for name, parameter in growth.many.method.named_parameters()
+        if name.startswith(inside) and _is_matrix(name, parameter) and growth.one.elements.get(name)
+    }
+    number = next(iter(times), 1.0)
+    whole = len(times) == 1 and number == int(number) and 1 < number < len(TASKS)
+    assert whole, f"the matrices of the last block work on {sorted(times)} times as much for {len(TASKS)} tasks"
+    growth.require_slope(growth.slope > 0, "more than 0")
+
+
 def _is_matrix(name: str, parameter: Tensor) -> bool:
     return parameter.dim() > 1 and not name.endswith("relative_position_bias_table")  # the table meets no tokens
 
@@ -249,6 +266,7 @@ RULES: dict[str, Callable[[Growth], None]] = {
     "side": _side,
     "streamed": _streamed,
     "forked": _forked,
+    "branched": _branched,
     "replicated": _replicated,
 }
 

@@ -239,6 +239,20 @@ def vmt_lifted(rho: int, vectors: int) -> Form:
     return form
 
 
+def branched_lora(rank: int, shared_stages: int, joined: int = 0) -> Form:
+    """Stages behind the branching, with what stands in front of them, run for every branch: T less ``joined``."""
+
+    def form(trunk: Trunk, tasks: int) -> int:
+        def of(stages: tuple[Stage, ...]) -> int:
+            part = Trunk(0, stages)
+            return part.blocks() + part.per_token(every_linear(rank))
+
+        early, late = trunk.stages[:shared_stages], trunk.stages[shared_stages:]
+        return trunk.stem + of(early) + max(1, tasks - joined) * of(late)
+
+    return form
+
+
 def templates(trunk: Trunk, tasks: int) -> int:
     """Polyhistor-Lite: as polyhistor, with templates for the smallest width; enlarging them is elementwise."""
     width = min(stage.width for stage in trunk.stages)
@@ -251,6 +265,7 @@ FORMS: Mapping[str, Form] = {
     "adapter-plus": forked(lambda c: 2 * 8 * c),
     "adaptformer": forked(lambda c: 2 * 64 * c),
     "bitfit": from_the_image,
+    "branched-lora": branched_lora(16, 2),
     "compacter": forked(lambda c: 2 * bottleneck(32, 4)(c), lambda c: 2 * kronecker_weights(4, 32)(c)),
     "convpass": forked(lambda c: 2 * convolved(8, 3 * 3 * 8 * 8)(c)),
     "decoders": once(),

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from methods.branched_lora import BranchedLoRA
 from methods.decoders import Decoders
 from methods.full import Full
 from methods.hyperformer import Hyperformer
@@ -223,13 +224,26 @@ def test_a_slow_check_fails_on_its_defect(check: str) -> None:
         SLOW_CHECKS[check](subject_of(SLOW_DEFECTS[check], "vit"))
 
 
-RUNS = {"shared": Full, "tapped": VMT, "side": Side, "streamed": MTLoRA, "forked": LoRA, "replicated": Single}
+class TwoBranches(BranchedLoRA):
+    class Config(BranchedLoRA.Config):
+        groups: str = "first+second"
+
+
+RUNS = {
+    "shared": Full,
+    "tapped": VMT,
+    "side": Side,
+    "streamed": MTLoRA,
+    "forked": LoRA,
+    "branched": TwoBranches,
+    "replicated": Single,
+}
 
 
 @pytest.mark.parametrize("said", RULES)
 @pytest.mark.parametrize("runs", RULES)
 def test_no_execution_passes_for_another(runs: str, said: str) -> None:
-    """Six honest declarations, and thirty that are not."""
+    """One honest declaration each, and all that are not."""
     check = CHECKS["execution_as_declared"]
     verdict = judge("execution", lambda: check(subject_of(declaring(said, RUNS[runs]), "vit")))
     assert verdict.passed == (runs == said), verdict.detail

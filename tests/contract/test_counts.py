@@ -114,3 +114,18 @@ def test_a_backbone_on_meta_allocates_nothing() -> None:
     with torch.device("meta"):
         backbone = build_backbone(name, weights="random", image_size=find_backbone(name).image_size, seed=0)
     assert all(parameter.is_meta for parameter in backbone.parameters())
+
+
+@pytest.mark.parametrize("backbone", WIDTHS)
+@pytest.mark.parametrize(("groups", "tasks", "branches"), [("", 4, 4), ("semseg+normals", 4, 3), ("", 1, 1)])
+def test_branched_lora_has_a_pair_for_every_group_behind_the_branching(
+    backbone: str, groups: str, tasks: int, branches: int
+) -> None:
+    """A pair of every linear layer of a block of width C: r (C + 3C), r (C + C), and twice r (C + 4C)."""
+    blocks = len(WIDTHS[backbone])
+    early = {SWIN_TINY: 4, "swin_base_patch4_window7_224": 4, "embedded": 3}.get(backbone, blocks // 2)
+    first, rest = (sum(16 * 16 * c for c in part) for part in (WIDTHS[backbone][:early], WIDTHS[backbone][early:]))
+    row = counted("branched-lora", backbone, tasks, groups=groups, rank=16)
+    assert row["method_parameters"] == first + branches * rest
+    alone = branches - (1 if groups else 0)
+    assert row["per_task_parameters"] == alone * rest

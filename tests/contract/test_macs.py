@@ -115,6 +115,7 @@ def test_every_form_is_that_of_a_method() -> None:
 
 SETTINGS: list[tuple[str, dict[str, Any], Form]] = [
     ("adapter", {"scope": "shared"}, once(bottleneck(2))),
+    ("branched-lora", {"groups": "semseg+normals", "shared_stages": 3}, macs.branched_lora(16, 3, joined=1)),
     ("lora", {"scope": "shared"}, once(lora(4))),
     ("lora", {"weight": "dora"}, forked(lora(4), lambda c: 2 * 4 * c * c)),
     ("lora", {"targets": "all"}, forked(macs.every_linear(4))),

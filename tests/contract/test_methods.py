@@ -16,6 +16,7 @@ OTHER_SETTINGS: dict[str, list[dict[str, object]]] = {
     "adapter-plus": [{"scope": "shared"}],
     "adaptformer": [{"scope": "shared", "norm": "none"}],
     "bitfit": [{"scope": "shared"}],
+    "branched-lora": [{"groups": "first+third"}, {"shared_stages": 0}, {"groups": "first+second+third"}],
     "compacter": [{"scope": "shared", "variant": "compacter++"}],
     "convpass": [{"scope": "shared", "place": "attention", "start": "xavier"}],
     "ditask": [{"identity_start": True, "train_merging": False}, {"taps": "after-merge", "cells": 2, "task_cells": 16}],
@@ -57,6 +58,7 @@ EXECUTIONS: dict[str, tuple[str, dict[str, object]]] = {
     "side": ("side", {}),
     "streamed": ("mtlora", {}),
     "forked": ("lora", {}),
+    "branched": ("branched-lora", {"groups": "first+second"}),
     "replicated": ("single", {}),
 }
 COMPILES = "compiles"  # as long as all others together: for one method of each execution, for every one if slow

@@ -38,6 +38,8 @@ UNDER_CONVENTION = {
     "Polyhistor-Lite",
     "MTLoRA, r = 64, as its code printed it in June 2024",
 }
+REPRODUCED["DiTASK, one task alone"] = 1.6026
+UNDER_CONVENTION.add("DiTASK")
 NOT_REPRODUCED = {"Compacter", "Compacter++", "Hyperformer", "Polyhistor"}
 
 

@@ -18,6 +18,7 @@ ALLOWED: dict[str, tuple[Growth, ...]] = {
     "side": ("constant", "near-constant", "sub-linear"),
     "streamed": ("near-constant", "sub-linear"),
     "forked": ("sub-linear", "linear"),
+    "branched": ("sub-linear", "linear"),
     "replicated": ("linear",),
 }
 
