@@ -7,6 +7,7 @@ this trunk branches once, in front of a stage, where the paper's splits progress
     y = W x + b + B A x,    one pair (A, B) for all tasks, and behind the branching one pair for every group,
 A Kaiming-uniform(sqrt 5), B zero. The later stages run once for every group. ``groups`` names them, such as
 ``semseg+human_parts,saliency+normals``; a task that stands in none has a branch of its own.
+``petl-bench groups`` proposes groups by the cosines of gradients in a short training.
 """
 
 import difflib

@@ -14,6 +14,7 @@ from typer.core import TyperGroup
 
 from petl_bench import __version__
 from petl_bench.cli.data import app as data_app
+from petl_bench.cli.groups import groups_command
 from petl_bench.cli.options import (
     BackboneOption,
     DatasetOption,
@@ -37,7 +38,7 @@ _STARTED = time.perf_counter()
 
 GROUPS = {
     "Train": ("run", "sweep", "status", "report"),
-    "Measure": ("params", "scaling", "bench-peers", "claims"),
+    "Measure": ("params", "scaling", "bench-peers", "claims", "groups"),
     "Inspect": ("list", "check", "data"),
     "Extend": ("new", "pretrain"),
 }
@@ -271,6 +272,7 @@ def claims_command(format_: FormatOption = Format.TABLE) -> None:
 app.command("sweep")(sweep_command)
 app.command("status")(status_command)
 app.command("scaling")(scaling_command)
+app.command("groups")(groups_command)
 app.add_typer(data_app, name="data")
 app.command("bench-peers")(bench_peers_command)
 

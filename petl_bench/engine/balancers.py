@@ -5,7 +5,7 @@ w_t, so that ``fixed`` is what the others reduce to where tasks are alike.
 """
 
 from abc import ABC
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -161,8 +161,7 @@ class ProjectedGradientsBalancer(Balancer):
         for number, loss in enumerate(weighted):
             keep = number < len(weighted) - 1
             gradients = torch.autograd.grad(loss, parameters, retain_graph=keep, allow_unused=True)
-            pairs = zip(gradients[: len(self._shared)], self._shared, strict=True)
-            flat.append(torch.cat([_or_zeros(gradient, parameter).flatten() for gradient, parameter in pairs]))
+            flat.append(flattened(gradients[: len(self._shared)], self._shared))
             own = [_added(a, b) for a, b in zip(own, gradients[len(self._shared) :], strict=True)]
         total = projected(flat, draws.generator(self.seed, "pcgrad", str(step)))
         pieces = total.split([parameter.numel() for parameter in self._shared])
@@ -186,8 +185,10 @@ def projected(gradients: list[Tensor], generator: torch.Generator) -> Tensor:
     return total
 
 
-def _or_zeros(gradient: Tensor | None, like: Tensor) -> Tensor:
-    return torch.zeros_like(like) if gradient is None else gradient
+def flattened(gradients: Sequence[Tensor | None], parameters: Sequence[Tensor]) -> Tensor:
+    """Return gradients as one vector, zeros where a parameter has none."""
+    pairs = zip(gradients, parameters, strict=True)
+    return torch.cat([(torch.zeros_like(p) if g is None else g).flatten() for g, p in pairs])
 
 
 def _added(a: Tensor | None, b: Tensor | None) -> Tensor | None:

@@ -73,7 +73,7 @@ def test_what_belongs_to_a_group_of_several_is_nobodys_own() -> None:
     ("groups", "fault"),
     [
         ("first+second,second", "'second' stands in more than one place"),
-        ("first+secnd", "there is no task 'secnd'. Did you mean 'second'?"),
+        ("first+secondx", "there is no task 'secondx'. Did you mean 'second'?"),
     ],
 )
 def test_groups_that_cannot_be_are_refused(groups: str, fault: str) -> None:

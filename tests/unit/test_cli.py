@@ -27,6 +27,7 @@ FLAGS = {
         "--flops", "--check", "--write",
     },
     "claims": {"--format"},
+    "groups": {"--method", "--number", "--tasks", "--backbone", "--dataset", "--decoder", "--set", "--format"},
     "scaling": {
         "--method", "--tasks", "--backbone", "--dataset", "--decoder", "--phase", "--part", "--metric", "--mode",
         "--batch", "--rounds", "--seconds", "--processes", "--threads", "--device", "--set", "--out", "--format",
