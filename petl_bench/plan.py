@@ -26,6 +26,7 @@ from petl_bench.config import (
     validate_section,
 )
 from petl_bench.errors import UsageError, nearest, unknown_name
+from petl_bench.launch import Launch
 
 DEFAULTS: dict[str, Any] = {
     "backbone": {"name": "embedded"},
@@ -227,6 +228,7 @@ class Experiment(Axes):
     base: dict[str, Any] = {}
     rows: tuple[Row, ...] = Field(default=(), min_length=1)
     report: Roles
+    launch: Launch = Launch()
 
 
 def experiments_folder() -> Path:

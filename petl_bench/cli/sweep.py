@@ -22,6 +22,8 @@ class Launcher(StrEnum):
     """Where runs are executed."""
 
     LOCAL = "local"
+    RAY = "ray"
+    SLURM = "slurm"
 
 
 class Retry(StrEnum):
@@ -53,28 +55,30 @@ def sweep_command(
     asked = merge({"runtime": runtime}, asked if budget is None else {**asked, "budget": budget})
     from petl_bench import plan, plugins
     from petl_bench.records.store import Store
-    from petl_bench.sweep.job import jobs_of, plan_into
-    from petl_bench.sweep.local import run_locally
-    from petl_bench.sweep.machine import Budget, cores_here, gpus_here
+    from petl_bench.sweep.job import plan_into
+    from petl_bench.sweep.launchers import LAUNCHERS
     from petl_bench.sweep.survey import survey
 
     read = plan.read_experiment(plan.experiment_path(experiment))
     if seeds is not None:
         read = read.model_copy(update={"seeds": seeds_of(seeds)})
     configs = [plan.plan(one, plugins.vocabulary) for one in plan.expand(read, asked)]
-    store, cores, gpus = Store(out), cores_here(), gpus_here()
-    found = survey(store, jobs_of(configs, cores=cores, gpus=gpus, jobs=jobs), retry_failed=retry is Retry.FAILED)
-    at_once = jobs or max(1, cores // max((run.job.cores for run in found.runs), default=1))
+    where = LAUNCHERS[launcher](read.launch, jobs)
+    store = Store(out)
+    found = survey(store, where.jobs(configs), retry_failed=retry is Retry.FAILED)
     if dry_run:
         print_as(_rows(found), Format.TABLE, f"{experiment}: {len(found.runs)} runs in {out}")
-    typer.echo(_summary(found, at_once), err=not dry_run)
+    typer.echo(_summary(found), err=not dry_run)
     if dry_run:
         return
     for job in found.to_do:
         plan_into(store, job)
     shown = _Shown(len(found.to_do))
     with shown:
-        done = run_locally(store, found.to_do, Budget(cores, list(range(gpus)), at_once), shown)
+        done = where.run(store, found.to_do, shown)
+    if done is None:
+        typer.echo(f"Type: petl-bench status {out}   and when all are done: petl-bench report {out}")
+        return
     _tell_end(experiment, found, done, out)
 
 
@@ -92,15 +96,14 @@ def _rows(found: "Survey") -> list[dict[str, Any]]:
     ]
 
 
-def _summary(found: "Survey", at_once: int) -> str:
+def _summary(found: "Survey") -> str:
     states = Counter(run.state or "new" for run in found.runs)
     counts = ", ".join(f"{number} {state}" for state, number in sorted(states.items()))
     left = len(found.to_do)
     if found.seconds is None:
         time_left = "no record on such a machine says how long they take"
     else:
-        seconds = found.seconds / min(at_once, max(1, left))
-        time_left = f"about {seconds / 60:.0f} min by the records on such a machine, {at_once} at a time"
+        time_left = f"about {found.seconds / 60:.0f} min by the records on such a machine, one after the other"
     return f"{len(found.runs)} runs: {counts or 'none'}; {left} to do" + (f", {time_left}" if left else "")
 
 

@@ -18,7 +18,8 @@ def record_failure(store: Store, job: Job, why: str, log: Path) -> None:
     with claimed(store.working(job.name), say=silent):
         if store.find(job.name) is not None:
             return
-        tail = log.read_text(encoding="utf-8", errors="replace")[-TAIL:].rpartition("\n--- ")[2]
+        said = log.read_text(encoding="utf-8", errors="replace") if log.is_file() else ""
+        tail = said[-TAIL:].rpartition("\n--- ")[2]
         device = torch.device(job.config.runtime.device if job.config.runtime.device != "auto" else "cpu")
         record = draft(identified(job.config), device).model_copy(update={"error": f"{tail.strip()}\n{why}"})
         with store.writing(job.name) as folder:

@@ -30,7 +30,9 @@ class Job:
     gpus: int
 
 
-def jobs_of(configs: Sequence[RunConfig], *, cores: int, gpus: int, jobs: int | None) -> tuple[Job, ...]:
+def jobs_of(
+    configs: Sequence[RunConfig], *, cores: int, gpus: int, jobs: int | None = None, where: str = "this machine"
+) -> tuple[Job, ...]:
     """Return the runs of a sweep, each once, with what they need.
 
     Cores are ``runtime.threads`` of a run, or else an equal part of the machine for each of ``jobs`` at a time, four at
@@ -38,9 +40,10 @@ def jobs_of(configs: Sequence[RunConfig], *, cores: int, gpus: int, jobs: int | 
 
     Args:
         configs: The resolved configs.
-        cores: Of the machine; likewise ``gpus``.
-        gpus: Of the machine.
+        cores: Of the machine, or of the largest of several; likewise ``gpus``.
+        gpus: Accelerators of it.
         jobs: How many runs at a time were asked for.
+        where: What the machine is called.
 
     Raises:
         UsageError: Weights or data cannot be had, or a run needs more than the machine has.
@@ -52,7 +55,7 @@ def jobs_of(configs: Sequence[RunConfig], *, cores: int, gpus: int, jobs: int | 
         needed = int(config.runtime.device.startswith("cuda") or (config.runtime.device == "auto" and gpus > 0))
         if threads > cores or needed > gpus:
             raise UsageError(
-                f"A run of {config.method.name} needs {threads} cores and {needed} GPUs, this machine has {cores} and "
+                f"A run of {config.method.name} needs {threads} cores and {needed} GPUs, {where} has {cores} and "
                 f"{gpus}.\nType: --set runtime.threads={cores}   or: --device cpu"
             )
         runtime = config.runtime.model_copy(update={"threads": threads})

@@ -9,34 +9,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol
 
-from petl_bench.engine.signals import Stop, stopping
+from petl_bench.engine.signals import stopping
 from petl_bench.records.claims import look
 from petl_bench.records.status import log_path
 from petl_bench.records.store import Store
 from petl_bench.sweep.failure import record_failure
 from petl_bench.sweep.job import Job
 from petl_bench.sweep.machine import Budget
+from petl_bench.sweep.show import Show
 
 ATTEMPTS = 3
 """How often a run is begun whose process is killed; it goes on from its last state. An error of its own is final."""
 POLL_SECONDS = 0.1
 PATIENCE_SECONDS = 60.0
 """How long a run that is asked to end may take to save its state."""
-
-
-class Show(Protocol):
-    """Who is told what happens."""
-
-    def began(self, job: Job, log: Path) -> None:
-        """A process was started."""
-
-    def ended(self, job: Job, how: str, seconds: float) -> None:
-        """A process is no more: ``done``, ``failed`` or what is done about it."""
-
-    def at(self, lines: dict[str, str]) -> None:
-        """The last line of the log of every run at work, by name."""
 
 
 @dataclass(frozen=True)
@@ -47,51 +34,81 @@ class _Attempt:
     began: float
 
 
-def run_locally(store: Store, jobs: Sequence[Job], budget: Budget, show: Show) -> dict[str, bool]:
-    """Do all the runs, and go on when one fails.
+class Local:
+    """Does runs on this machine.
 
     Args:
         store: Where they are planned.
         jobs: The runs.
         budget: What there is of the machine.
         show: Told what happens.
-
-    Returns:
-        Whether each is finished, by name.
-
-    Raises:
-        KeyboardInterrupt: SIGINT came; every run was asked to save its state and ended. SystemExit by SIGTERM likewise.
     """
-    waiting, attempts = list(jobs), dict.fromkeys((job.name for job in jobs), 0)
-    running: list[_Attempt] = []
-    finished: dict[str, bool] = {}
-    with stopping() as stop, stop.deferred():
-        while (waiting or running) and stop.number is None:
-            for job in _in_order(store, waiting):
-                devices = budget.take(job.name, job.cores, job.gpus)
-                if devices is None:
-                    continue
-                attempts[job.name] += 1
-                waiting.remove(job)
-                running.append(_begin(store, job, devices, attempts[job.name]))
-                show.began(job, running[-1].log)
-            for attempt in [one for one in running if one.process.poll() is not None]:
-                running.remove(attempt)
-                budget.give_back(attempt.job.name)
-                code = attempt.process.returncode
-                seconds = time.monotonic() - attempt.began
-                if code < 0 and attempts[attempt.job.name] < ATTEMPTS:
-                    waiting.append(attempt.job)
-                    show.ended(attempt.job, f"killed by signal {-code}, begins again from its last state", seconds)
-                    continue
-                finished[attempt.job.name] = code == 0
-                if code not in (0, 1):
-                    record_failure(store, attempt.job, _why(code, attempts[attempt.job.name]), attempt.log)
-                show.ended(attempt.job, "done" if code == 0 else f"failed, see {attempt.log}", seconds)
-            show.at({one.job.name: _last_line(one.log) for one in running})
-            time.sleep(POLL_SECONDS)
-        _end(running, stop)
-    return finished
+
+    def __init__(self, store: Store, jobs: Sequence[Job], budget: Budget, show: Show) -> None:
+        self._store, self._budget, self._show = store, budget, show
+        self._waiting, self._attempts = list(jobs), dict.fromkeys((job.name for job in jobs), 0)
+        self._running: list[_Attempt] = []
+        self._finished: dict[str, bool] = {}
+
+    def run(self) -> dict[str, bool]:
+        """Do all the runs, and go on when one fails.
+
+        Returns:
+            Whether each is finished, by name.
+
+        Raises:
+            KeyboardInterrupt: SIGINT came; every run saved its state and ended. SystemExit by SIGTERM likewise.
+        """
+        with stopping() as stop, stop.deferred():
+            try:
+                while (self._waiting or self._running) and stop.number is None:
+                    self._begin_what_fits()
+                    for attempt in [one for one in self._running if one.process.poll() is not None]:
+                        self._took(attempt)
+                    self._show.at({one.job.name: last_line(one.log) for one in self._running})
+                    time.sleep(POLL_SECONDS)
+            finally:
+                self.end()
+            stop.leave()
+        return self._finished
+
+    def end(self) -> None:
+        """Ask what still runs to save its state and end, and wait for it."""
+        for attempt in self._running:
+            attempt.process.send_signal(signal.SIGTERM)
+        until = time.monotonic() + PATIENCE_SECONDS
+        for attempt in self._running:
+            try:
+                attempt.process.wait(max(0.0, until - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                attempt.process.kill()
+                attempt.process.wait()
+        self._running = []
+
+    def _begin_what_fits(self) -> None:
+        for job in _in_order(self._store, self._waiting):
+            devices = self._budget.take(job.name, job.cores, job.gpus)
+            if devices is None:
+                continue
+            self._waiting.remove(job)
+            self._attempts[job.name] += 1
+            self._running.append(_begin(self._store, job, devices, self._attempts[job.name]))
+            self._show.began(job, self._running[-1].log)
+
+    def _took(self, attempt: _Attempt) -> None:
+        """Judge a process that has ended."""
+        job, code = attempt.job, attempt.process.returncode
+        seconds = time.monotonic() - attempt.began
+        self._running.remove(attempt)
+        self._budget.give_back(job.name)
+        if code < 0 and self._attempts[job.name] < ATTEMPTS:
+            self._waiting.append(job)
+            self._show.ended(job, f"killed by signal {-code}, begins again from its last state", seconds)
+            return
+        self._finished[job.name] = code == 0
+        if code not in (0, 1):
+            record_failure(self._store, job, _why(code, self._attempts[job.name]), attempt.log)
+        self._show.ended(job, "done" if code == 0 else f"failed, see {attempt.log}", seconds)
 
 
 def _in_order(store: Store, waiting: Sequence[Job]) -> list[Job]:
@@ -101,10 +118,10 @@ def _in_order(store: Store, waiting: Sequence[Job]) -> list[Job]:
     return free or list(waiting)
 
 
-def _begin(store: Store, job: Job, devices: list[int], attempt: int) -> _Attempt:
+def _begin(store: Store, job: Job, devices: list[str], attempt: int) -> _Attempt:
     log = log_path(store.folder, job.name)
     log.parent.mkdir(parents=True, exist_ok=True)
-    visible = ",".join(str(device) for device in devices)
+    visible = ",".join(devices)
     environment = {**os.environ, "OMP_NUM_THREADS": str(job.cores), "CUDA_VISIBLE_DEVICES": visible}
     with log.open("ab") as file:
         now = datetime.now(UTC).isoformat(timespec="seconds")
@@ -121,27 +138,14 @@ def _begin(store: Store, job: Job, devices: list[int], attempt: int) -> _Attempt
     return _Attempt(job, process, log, time.monotonic())
 
 
-def _end(running: Sequence[_Attempt], stop: Stop) -> None:
-    """Ask what still runs to save and end, and wait for it."""
-    for attempt in running:
-        attempt.process.send_signal(signal.SIGTERM)
-    until = time.monotonic() + PATIENCE_SECONDS
-    for attempt in running:
-        try:
-            attempt.process.wait(max(0.0, until - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            attempt.process.kill()
-            attempt.process.wait()
-    stop.leave()
-
-
 def _why(code: int, attempts: int) -> str:
     if code < 0:
         return f"Its process was killed by signal {-code}, {attempts} times."
     return f"Its process ended with exit status {code} and left no record."
 
 
-def _last_line(log: Path) -> str:
+def last_line(log: Path) -> str:
+    """Return what a run printed last."""
     with log.open("rb") as file:
         file.seek(max(0, file.seek(0, os.SEEK_END) - 400))
         lines = file.read().decode("utf-8", errors="replace").strip().splitlines()

@@ -11,9 +11,12 @@ def cores_here() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def gpus_here() -> int:
-    """Return how many CUDA devices there are, without touching them."""
-    return torch.cuda.device_count()
+def gpus_here() -> list[str]:
+    """Return the CUDA devices that this process may use, as ``CUDA_VISIBLE_DEVICES`` names them."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return [name for name in visible.split(",") if name.strip() not in ("", "-1")]
+    return [str(number) for number in range(torch.cuda.device_count())]
 
 
 @dataclass
@@ -22,16 +25,16 @@ class Budget:
 
     Attributes:
         cores: How many processor cores.
-        gpus: Which CUDA devices, by their numbers.
+        gpus: Which CUDA devices, as ``CUDA_VISIBLE_DEVICES`` names them.
         places: How many more runs there may be.
     """
 
     cores: int
-    gpus: list[int]
+    gpus: list[str]
     places: int
-    _lent: dict[str, tuple[int, list[int]]] = field(default_factory=dict)
+    _lent: dict[str, tuple[int, list[str]]] = field(default_factory=dict)
 
-    def take(self, name: str, cores: int, gpus: int) -> list[int] | None:
+    def take(self, name: str, cores: int, gpus: int) -> list[str] | None:
         """Lend what a run needs and return its CUDA devices; None if it is not there."""
         if self.places < 1 or cores > self.cores or gpus > len(self.gpus):
             return None
