@@ -1,5 +1,6 @@
 """What the commands ``run`` and ``pretrain`` show while they work: progress on stderr, results on stdout."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,7 +20,8 @@ def run_all(configs: Sequence[RunConfig], out: Path, *, force: bool, evaluate_on
     Returns:
         Whether all of them finished.
     """
-    console = Console(stderr=True)
+    is_main = os.environ.get("RANK", "0") == "0"  # of the processes that torchrun starts, one speaks
+    console = Console(stderr=True, quiet=not is_main)
     store = Store(out)
     finished = True
     for number, config in enumerate(configs, start=1):
@@ -37,7 +39,8 @@ def run_all(configs: Sequence[RunConfig], out: Path, *, force: bool, evaluate_on
                 say=lambda words: console.print(words, style="yellow", soft_wrap=True, highlight=False, markup=False),
                 start_seconds=start_seconds if number == 1 else 0.0,
             )
-        _show(outcome, console)
+        if is_main:
+            _show(outcome, console)
         finished = finished and outcome.record.status == "finished"
     return finished
 

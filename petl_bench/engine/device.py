@@ -1,5 +1,6 @@
 """Where and in which numbers a run computes: what was asked is had or refused, and what was computed is recorded."""
 
+import os
 from collections.abc import Generator
 from contextlib import contextmanager
 
@@ -10,6 +11,9 @@ from torch import Tensor, nn
 
 from petl_bench.config import RunConfig
 from petl_bench.errors import UsageError
+
+LAUNCHED = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+"""What a launcher of several processes sets beside LOCAL_RANK."""
 
 
 def choose_device(asked: str) -> torch.device:
@@ -35,6 +39,12 @@ def make_accelerator(config: RunConfig) -> Accelerator:
     Raises:
         UsageError: The device or the number type cannot be had.
     """
+    missing = [name for name in LAUNCHED if name not in os.environ]
+    if "LOCAL_RANK" in os.environ and missing:
+        raise UsageError(
+            f"LOCAL_RANK is set, as by torchrun, but not {', '.join(missing)}.\nType: unset LOCAL_RANK   or: torchrun "
+            "--nproc-per-node 2 -m petl_bench run ..."
+        )
     device = choose_device(config.runtime.device)
     if config.train.precision == "fp16" and device.type == "cpu":
         raise UsageError(

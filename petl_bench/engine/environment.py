@@ -6,6 +6,7 @@ from importlib import metadata
 from pathlib import Path
 
 import torch
+import torch.distributed
 
 from petl_bench.engine.allocator import keeps_freed_memory
 from petl_bench.records.run import Environment
@@ -28,6 +29,7 @@ def environment(device: torch.device, dtype: str) -> Environment:
         threads=torch.get_num_threads(),
         platform=f"{platform.system()} {platform.machine()}",
         keeps_freed_memory=keeps_freed_memory(),
+        processes=torch.distributed.get_world_size() if torch.distributed.is_initialized() else 1,
     )
 
 
@@ -37,7 +39,9 @@ def _git(*arguments: str) -> str | None:
     if not (folder / ".git").exists():
         return None
     try:
-        done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=10)
+        done = subprocess.run(
+            ["git", "--no-optional-locks", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=10
+        )
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip() if done.returncode == 0 else None

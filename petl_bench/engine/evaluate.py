@@ -5,8 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from accelerate import Accelerator
 
 from petl_bench.data.base import Batch, DenseDataset
+from petl_bench.engine.processes import merged, share
 from petl_bench.model import MultiTaskModel
 from petl_bench.tasks.base import Statistics, TaskSpec
 
@@ -28,10 +30,11 @@ class Measured:
     size: tuple[int, int]
 
 
-def in_order(dataset: DenseDataset, batch_size: int) -> Iterator[Batch]:
-    """Yield a split in its order."""
-    for start in range(0, len(dataset), batch_size):
-        yield dataset.batch(range(start, min(start + batch_size, len(dataset))))
+def in_order(dataset: DenseDataset, batch_size: int, images: range | None = None) -> Iterator[Batch]:
+    """Yield a split, or consecutive images of it, in its order."""
+    images = range(len(dataset)) if images is None else images
+    for start in range(0, len(images), batch_size):
+        yield dataset.batch(images[start : start + batch_size])
 
 
 @torch.inference_mode()
@@ -42,14 +45,24 @@ def evaluate(
     *,
     batch_size: int,
     tell: Callable[[int], None],
+    accelerator: Accelerator,
 ) -> dict[str, Measured]:
-    """Score every task on every image once; ``tell`` is called with the number of images done."""
+    """Score every task on every image once, in one of the processes, and merge what they saw in every one.
+
+    Args:
+        model: What is scored.
+        specs: Its tasks.
+        dataset: The images.
+        batch_size: Images of a pass.
+        tell: Called with the number of images done.
+        accelerator: Its processes.
+    """
     model = model.for_inference()
     device = next(model.parameters()).device
     metrics = {task: spec.metric() for task, spec in specs.items()}
     sizes: dict[str, tuple[int, int]] = {}
-    done = 0
-    for batch in in_order(dataset, batch_size):
+    done, world = 0, accelerator.num_processes
+    for batch in in_order(dataset, batch_size, share(len(dataset), accelerator.process_index, world)):
         local = batch.to(device)
         predictions = model(local.images)
         for task, metric in metrics.items():
@@ -57,13 +70,15 @@ def evaluate(
             height, width = local.labels[task].shape[-2:]
             sizes[task] = (height, width)
         done += len(batch.images)
-        tell(done)
+        tell(min(len(dataset), done * world))
+    own = {task: metric.statistics() for task, metric in metrics.items()} if done else {}
+    statistics = merged(own, accelerator)
     measured: dict[str, Measured] = {}
-    for task, metric in metrics.items():
-        statistics = metric.statistics()
-        scores = specs[task].scores(statistics)
+    for task, spec in specs.items():
+        scores = spec.scores(statistics[task])
         assert len(scores) == len(dataset), f"{len(scores)} images were scored for {task}, there are {len(dataset)}"
-        measured[task] = Measured(metric.compute(), statistics, scores, sizes[task])
+        size = sizes.get(task, (0, 0))  # the main process has images if any has
+        measured[task] = Measured(spec.values(statistics[task]), statistics[task], scores, size)
     return measured
 
 

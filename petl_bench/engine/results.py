@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+from accelerate import Accelerator
 
 from petl_bench.backbones.build import seen_in_pretraining
 from petl_bench.config import RunConfig
@@ -32,6 +33,7 @@ def assess(
     folder: Path,
     watch: Watch,
     clock: Clock,
+    accelerator: Accelerator,
 ) -> dict[str, TaskResult]:
     """Score a trained model on the test images, and write scores, statistics, pictures and what was trained.
 
@@ -44,6 +46,7 @@ def assess(
         folder: Where the files go.
         watch: Told how far it is.
         clock: Told how long it took.
+        accelerator: The processes that share the work.
 
     Returns:
         The metrics by task.
@@ -56,6 +59,7 @@ def assess(
             testing,
             batch_size=EVALUATION_BATCH,
             tell=lambda images: watch("evaluate", images, len(testing), ""),
+            accelerator=accelerator,
         )
         trivial = {
             task: trivial_values(task, spec, config, draft.data_hash, opened.__getitem__, batch_size=EVALUATION_BATCH)

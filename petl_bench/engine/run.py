@@ -69,13 +69,11 @@ def run(
         again = force or evaluate_only
         if not again and (known := store.find(planned.folder_name)) is not None:
             return Outcome(known, store.folder / planned.folder_name, found=True)
-        with _owned(store, planned.folder_name, accelerator, say) as require:
+        with _owned(store, planned.folder_name, accelerator, say, discard=force) as require:
             known = store.find(planned.folder_name)
             if known is not None and not again:  # made while this process waited
                 return Outcome(known, store.folder / planned.folder_name, found=True)
             work = Work(config, planned, store, accelerator, watch, say, stop, require, Clock({"start": start_seconds}))
-            if force and accelerator.is_main_process:
-                (work.working / CHECKPOINT).unlink(missing_ok=True)
             if evaluate_only:
                 work.require_trained(known)
             record = work.recorded(lambda: work.assess_again(known) if known and evaluate_only else work.execute())
@@ -83,14 +81,21 @@ def run(
 
 
 @contextmanager
-def _owned(store: Store, name: str, accelerator: Accelerator, say: Say) -> Generator[Callable[[], None], None, None]:
-    """Hold the run's claim in the main process, and have the others begin when it has it; give what checks it."""
+def _owned(
+    store: Store, name: str, accelerator: Accelerator, say: Say, *, discard: bool
+) -> Generator[Callable[[], None], None, None]:
+    """Hold the run's claim in the main process, and have the others begin when it has it; give what checks it.
+
+    ``discard`` removes the state of a training that is there.
+    """
     if not accelerator.is_main_process:
         broadcast_object_list([None])
         yield lambda: None
         return
     with _said_if_unwritable(store), claimed(store.working(name), say=say) as claim:
         clear_scratch(claim.folder)
+        if discard:
+            (claim.folder / CHECKPOINT).unlink(missing_ok=True)
         if accelerator.num_processes > 1:
             broadcast_object_list([None])
         yield claim.require

@@ -16,6 +16,7 @@ from petl_bench.engine.batches import batches
 from petl_bench.engine.device import number_types
 from petl_bench.engine.keep import Nothing, Spent
 from petl_bench.engine.optimise import ClipPerOwner, optimiser, schedule
+from petl_bench.engine.processes import of_all, prepare_for_processes
 from petl_bench.model import MultiTaskModel
 from petl_bench.records.run import HistoryPoint
 from petl_bench.tasks.base import TaskSpec
@@ -66,6 +67,7 @@ class Loop:
         self.step = 0
         self.model, self.specs, self.config, self.accelerator = model, specs, config, accelerator
         weights = loss_weights(config, specs)
+        prepare_for_processes(model, config, accelerator)
         self.balancer: Balancer = make_balancer(config, model, weights, accelerator.num_processes)
         made = optimiser(model, config.train)
         own = list(self.balancer.parameters())
@@ -83,10 +85,13 @@ class Loop:
         return tuple(self._history.points)
 
     def losses(self, batch: Batch, whole: Batch | None = None) -> dict[str, Tensor]:
-        """Return the unweighted losses by task of a batch, or what a part of the ``whole`` one adds to its losses."""
+        """Return the unweighted losses by task of a batch, or what a part of the ``whole`` one adds to its losses.
+
+        Where each process has a share of the batch, they are those of all of it.
+        """
         with self.accelerator.autocast():
-            predictions = self._prepared(batch.images)
-        labels, all_labels = batch.labels, (whole or batch).labels
+            predictions = of_all(self._prepared(batch.images), self.accelerator)
+        labels, all_labels = (of_all(one.labels, self.accelerator) for one in (batch, whole or batch))
         return {
             task: spec.loss(predictions[task].float(), labels[task], all_labels[task])
             for task, spec in self.specs.items()

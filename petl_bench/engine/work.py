@@ -2,7 +2,7 @@
 
 import tempfile
 import traceback
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +24,7 @@ from petl_bench.identity import ENGINE_VERSION
 from petl_bench.ledger import count
 from petl_bench.model import MultiTaskModel
 from petl_bench.plugins import load
-from petl_bench.records.run import RunRecord
+from petl_bench.records.run import RunRecord, TaskResult
 from petl_bench.records.store import WEIGHTS, Store, write_curve, write_record
 from petl_bench.records.working import CHECKPOINT, clear, header_of
 
@@ -95,7 +95,7 @@ class Work:
         require_unmoved(model.method, before, frozen_digests(model))
         dtype, device = result.spent.dtype, result.spent.device
         with self._writing() as folder:
-            metrics = assess(model, specs, opened, config, self.draft, folder, self.watch, self.clock)
+            metrics = self._assessed(model, opened, folder)
             record = self.draft.model_copy(
                 update={
                     "status": "finished",
@@ -131,9 +131,8 @@ class Work:
         """Make the results of a finished run again from what it trained; the training's part of the record stays."""
         opened, model = self._opened(), self._built()
         put_into(model, self.store.folder / known.folder_name / WEIGHTS)
-        specs = task_specs(self.config)
         with self._writing() as folder:
-            metrics = assess(model, specs, opened, self.config, self.draft, folder, self.watch, self.clock)
+            metrics = self._assessed(model, opened, folder)
             spent = self.clock.account
             seconds = known.seconds.model_copy(update={"evaluate": spent.evaluate, "pictures": spent.pictures})
             update = {"metrics": metrics, "seconds": seconds, "evaluated": self.draft.environment}
@@ -152,6 +151,12 @@ class Work:
             model = build(self.config)
             require_counted(model.method)
             return model.to(self.accelerator.device)
+
+    def _assessed(
+        self, model: MultiTaskModel, opened: Mapping[str, DenseDataset], folder: Path
+    ) -> dict[str, TaskResult]:
+        specs, accelerator = task_specs(self.config), self.accelerator
+        return assess(model, specs, opened, self.config, self.draft, folder, self.watch, self.clock, accelerator)
 
     def _keeper(self) -> Keeper:
         return Keeper(

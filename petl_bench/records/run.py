@@ -127,6 +127,7 @@ class Environment(Entry):
 
     Attributes:
         keeps_freed_memory: Freed memory stays with the process (see ``petl_bench.engine.allocator``).
+        processes: How many trained the model together, each on a part of every batch.
     """
 
     versions: dict[str, str]
@@ -138,6 +139,7 @@ class Environment(Entry):
     threads: int
     platform: str
     keeps_freed_memory: bool = False
+    processes: int = 1
 
 
 class HistoryPoint(Entry):

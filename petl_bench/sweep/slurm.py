@@ -1,6 +1,6 @@
 """Runs under Slurm, submitted by submitit: a job does several runs side by side, each in a process of its own.
 
-A job that is about to time out, or is pre-empted, has its runs save their states and is queued again; they go on from
+A job that is about to time out, or is preempted, has its runs save their states and is queued again; they go on from
 there. Nothing is read from submitit's results: the store says what is done, and `petl-bench status` what is at work.
 The store, the cache and the package must lie where the nodes reach them. What submitit pickles for its jobs lies in
 ``logs/slurm`` of the store: as with every pickle, let nobody write there whom you would not let run programs.

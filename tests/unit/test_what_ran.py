@@ -24,3 +24,12 @@ def test_what_is_refused_while_a_run_is_built_is_a_mistake_and_leaves_no_record(
     assert left.value.code == 2
     assert "do not fit the patches" in capsys.readouterr().err
     assert list((tmp_path / "runs").iterdir()) == []
+
+
+def test_half_of_a_launcher_is_a_mistake(tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOCAL_RANK", "0")
+    monkeypatch.delenv("MASTER_ADDR", raising=False)
+    with pytest.raises(SystemExit) as left:
+        main(["run", "--method", "decoders", "--budget", "smoke", "--out", str(tmp_path / "runs")])
+    assert left.value.code == 2
+    assert "LOCAL_RANK is set, as by torchrun, but not" in capsys.readouterr().err
