@@ -93,7 +93,7 @@ def plan(settings: Mapping[str, Any], vocabulary_of: VocabularyOf) -> RunConfig:
         backbone=validate_section(BackboneConfig, full["backbone"], "backbone"),
         decoder=validate_section(vocabulary.decoder, full["decoder"], "decoder"),
         dataset=dataset,
-        train=_in_steps(train, vocabulary.train_images(dataset), asked["train"].get("steps")),
+        train=train if train.epochs is None else _in_steps(train, vocabulary.train_images(dataset), asked["train"]),
         runtime=runtime,
         tasks=choose_tasks(full["tasks"], vocabulary.dataset_tasks, names["dataset"]),
         budget=budget,
@@ -105,19 +105,18 @@ def plan(settings: Mapping[str, Any], vocabulary_of: VocabularyOf) -> RunConfig:
     return config
 
 
-def _in_steps(train: TrainConfig, images: int, asked: int | None) -> TrainConfig:
-    """Return the config with the steps that its epochs mean, if it has any.
+def _in_steps(train: TrainConfig, images: int, asked: Mapping[str, Any]) -> TrainConfig:
+    """Return the config with the steps that its epochs mean.
 
     Raises:
         UsageError: Other steps were asked for as well.
     """
-    if train.epochs is None:
-        return train
+    assert train.epochs is not None
     steps = train.epochs * max(1, images // train.batch_size)
-    if asked not in (None, steps):
+    if asked.get("steps", steps) != steps:
         raise UsageError(
             f"train.epochs = {train.epochs} means {steps} steps ({images} images, batches of {train.batch_size}), and "
-            f"train.steps = {asked} was asked for as well: give one of them."
+            f"train.steps = {asked['steps']} was asked for as well: give one of them."
         )
     return train.model_copy(update={"steps": steps})
 
@@ -220,11 +219,16 @@ class Row(Axes):
 
 
 class Experiment(Axes):
-    """A question and the runs that answer it (one TOML file); what varies in it, varies in every row."""
+    """A question and the runs that answer it (one TOML file); what varies in it, varies in every row.
+
+    Attributes:
+        beside: Files of ``experiments/published`` (without ``.toml``) whose rows its own would stand beside.
+    """
 
     title: str
     question: str
     seeds: tuple[int, ...] = Field(default=(0,), min_length=1)
+    beside: tuple[str, ...] = ()
     base: dict[str, Any] = {}
     rows: tuple[Row, ...] = Field(default=(), min_length=1)
     report: Roles

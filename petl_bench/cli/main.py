@@ -3,8 +3,10 @@
 Results go to stdout, progress to stderr. Exit 0, 1 when a run failed, 2 for a mistake in what was typed.
 """
 
+import contextlib
 import sys
 import time
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -31,7 +33,7 @@ from petl_bench.cli.options import (
 from petl_bench.cli.scaling import bench_peers_command, scaling_command
 from petl_bench.cli.sweep import status_command, sweep_command
 from petl_bench.cli.tasks import seeds_of, tasks_of_a_run, tasks_or_channels
-from petl_bench.config import merge
+from petl_bench.config import RunConfig, merge
 from petl_bench.errors import UsageError, nearest, unknown_name
 
 _STARTED = time.perf_counter()
@@ -129,6 +131,8 @@ def run_command(
     if dry_run:
         for config in configs:
             typer.echo(config.model_dump_json(indent=2))
+        if experiment is not None:
+            _tell_plan(experiment, settings, configs)
         return
     from petl_bench.cli.run import run_all
 
@@ -138,6 +142,23 @@ def run_command(
         typer.echo(f"Type: petl-bench report {out} --experiment {experiment}")
     if not finished:
         raise typer.Exit(1)
+
+
+def _tell_plan(experiment: str, settings: Sequence[dict[str, Any]], configs: Sequence[RunConfig]) -> None:
+    """Say on stderr what an experiment would do."""
+    from petl_bench import plan
+    from petl_bench.cli.dry_run import count_rows, plan_lines, published_rows
+    from petl_bench.measure.count.published import read_claims
+    from petl_bench.terminal import print_rows
+
+    for line in plan_lines(configs):
+        typer.echo(line, err=True)
+    with contextlib.redirect_stdout(sys.stderr):
+        print_rows(count_rows(settings, configs), "table", "trained parameters")
+        beside = plan.read_experiment(plan.experiment_path(experiment)).beside
+        rows = published_rows(read_claims(plan.experiments_folder() / "published"), beside) if beside else []
+        if rows:
+            print_rows(rows, "table", "published rows (as printed, not reproduced here)")
 
 
 @app.command("report")

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from petl_bench.audit.demo import write_demo
+
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -33,6 +35,9 @@ def test_the_two_commands_are_one_line_each(marker: str) -> None:
 
 @pytest.mark.parametrize("command", typed_commands())
 def test_every_command_is_understood(command: str, tmp_path: Path) -> None:
+    if "--root demo/pascal" in command:
+        write_demo("pascal-context", tmp_path / "pascal", images=3, size=64)
+        command = command.replace("demo/pascal", str(tmp_path / "pascal"))
     arguments = shlex.split(command)[1:]
     endings = {"run": ["--dry-run"], "new": ["--out", str(tmp_path)]}
     endings |= {name: ["--help"] for name in ("report", "scaling", "bench-peers", "data")}
