@@ -1,27 +1,18 @@
 """Take a picture through the steps of a protocol. Everything random comes from the generator that is given."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import torch
 
+from petl_bench.data.batch import Box
 from petl_bench.data.geometry import IGNORED, View, mirror, resize, rotation, warp, window
 from petl_bench.data.protocols import Protocol, Step
 from petl_bench.errors import UsageError
 
 TRIES = 10  # windows that are drawn at most, until no class has too large a share
 ENOUGH = 1e-4  # of a degree, or of a factor: less is nothing
-
-
-@dataclass(frozen=True)
-class Box:
-    """A rectangle of pixels."""
-
-    top: int
-    left: int
-    height: int
-    width: int
 
 
 class Pipeline:

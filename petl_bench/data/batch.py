@@ -1,10 +1,11 @@
 """What a data set gives: one image with its labels, and a stack of them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 
@@ -25,16 +26,47 @@ class Sample:
 
 
 @dataclass(frozen=True)
+class Box:
+    """A rectangle of pixels."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+
+@dataclass(frozen=True)
+class Native:
+    """An image of a batch at its own size: its labels, [1, H, W] or [1, 3, H, W], and where in the input it lies."""
+
+    labels: Mapping[str, Tensor]
+    box: Box
+
+
+@dataclass(frozen=True)
 class Batch:
-    """Images float32 [B, 3, H, W] in 0..1 and labels by task, [B, H, W] or [B, 3, H, W]."""
+    """Images float32 [B, 3, H, W] in 0..1 and labels by task, [B, H, W] or [B, 3, H, W].
+
+    ``native`` has one element an image where predictions are scored at the images' own sizes; else it is empty.
+    """
 
     images: Tensor
     labels: Mapping[str, Tensor]
+    native: tuple[Native, ...] = ()
 
     def to(self, device: torch.device) -> "Batch":
         """Copy the batch to a device."""
         labels = {task: label.to(device, non_blocking=True) for task, label in self.labels.items()}
-        return Batch(self.images.to(device, non_blocking=True), labels)
+        return Batch(self.images.to(device, non_blocking=True), labels, self.native)
+
+    def scored(self, task: str, prediction: Tensor) -> "Iterator[tuple[Tensor, Tensor]]":
+        """Yield pairs of prediction and label of one size, given what a network says [B, C, H, W] of this batch."""
+        if not self.native:
+            yield prediction, self.labels[task]
+        for one, image in zip(prediction.split(1), self.native, strict=False):
+            box, label = image.box, image.labels[task].to(prediction.device)
+            inside = one[..., box.top : box.top + box.height, box.left : box.left + box.width]
+            yield F.interpolate(inside, label.shape[-2:], mode="bilinear", align_corners=False), label
 
     def split(self, parts: int) -> "tuple[Batch, ...]":
         """Cut the batch into so many parts of nearly equal size; one with fewer images than parts, into its images."""

@@ -6,16 +6,19 @@ into the folder.
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 import torch
 from pydantic import Field
+from torch import Tensor
 
 from petl_bench.config import DatasetConfig
 from petl_bench.data.augment import Pipeline
 from petl_bench.data.base import Batch, DenseDataset, Sample, Split
+from petl_bench.data.batch import Native
 from petl_bench.data.geometry import View
 from petl_bench.data.layout import Layout
 from petl_bench.data.protocols import PROTOCOLS, Protocol
@@ -31,10 +34,12 @@ class FileConfig(DatasetConfig):
     Attributes:
         val_images: Images taken from ``train``, evenly spaced, to tune on; none of them is trained on then.
         protocol: What is done to pictures: ``ours``, or one of the two published families (``data/protocols.py``).
+        eval_at: Where predictions are scored: at the size of the ``input``, or at the ``native`` size of each image.
     """
 
     val_images: Annotated[int, Field(ge=0)] = 0
     protocol: Literal["ours", "mtl", "atrc"] = "ours"
+    eval_at: Literal["input", "native"] = "input"
 
 
 class FileDataset(DenseDataset):
@@ -64,6 +69,7 @@ class FileDataset(DenseDataset):
         self.ids = _chosen(self.layout, split, config)
         _require_files(self.layout, self.ids, self._tasks, self.name)
         protocol = (PROTOCOLS | dict(self.protocols))[config.protocol]
+        self._is_native = config.eval_at == "native"
         self._pipeline = Pipeline(protocol, config.image_size, flips=config.flip)
 
     @classmethod
@@ -110,7 +116,14 @@ class FileDataset(DenseDataset):
 
     def batch(self, indices: Sequence[int]) -> Batch:
         """Stack images and labels as a network sees them in evaluation."""
-        return _stacked([self._pipeline.test(self._view(int(index))) for index in indices])
+        views = [self._view(int(index)) for index in indices]
+        seen = _stacked([self._pipeline.test(view) for view in views])
+        return replace(seen, native=tuple(self._at_own_size(view) for view in views)) if self._is_native else seen
+
+    def _at_own_size(self, view: View) -> Native:
+        return Native(
+            {task: _numbers(label)[None] for task, label in view.labels.items()}, self._pipeline.content(view.size)
+        )
 
     def augmented(self, indices: Sequence[int], keys: Sequence[int], config: DatasetConfig) -> Batch:
         """Take images through the training steps of the protocol."""
@@ -182,5 +195,10 @@ def _stacked(views: Sequence[View]) -> Batch:
     labels = {task: torch.stack([view.labels[task] for view in views]) for task in views[0].labels}
     return Batch(
         torch.stack([view.image for view in views]) / 255.0,
-        {task: label.float() if label.is_floating_point() else label.long() for task, label in labels.items()},
+        {task: _numbers(label) for task, label in labels.items()},
     )
+
+
+def _numbers(label: Tensor) -> Tensor:
+    """Return a label as tasks take it: float32, or int64."""
+    return label.float() if label.is_floating_point() else label.long()

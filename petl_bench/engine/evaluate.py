@@ -21,13 +21,13 @@ class Measured:
         values: Every metric.
         statistics: What the values are made of, one row an image.
         scores: One score per image [N], in the order of the split.
-        size: Height and width in pixels at which it was scored.
+        size: Height and width in pixels at which it was scored; None: each image at its own.
     """
 
     values: Mapping[str, float]
     statistics: Statistics
     scores: np.ndarray
-    size: tuple[int, int]
+    size: tuple[int, int] | None
 
 
 def in_order(dataset: DenseDataset, batch_size: int, images: range | None = None) -> Iterator[Batch]:
@@ -60,15 +60,16 @@ def evaluate(
     model = model.for_inference()
     device = next(model.parameters()).device
     metrics = {task: spec.metric() for task, spec in specs.items()}
-    sizes: dict[str, tuple[int, int]] = {}
+    sizes: dict[str, tuple[int, int] | None] = {}
     done, world = 0, accelerator.num_processes
     for batch in in_order(dataset, batch_size, share(len(dataset), accelerator.process_index, world)):
         local = batch.to(device)
         predictions = model(local.images)
         for task, metric in metrics.items():
-            metric.update(predictions[task].float(), local.labels[task])
+            for prediction, label in local.scored(task, predictions[task].float()):
+                metric.update(prediction, label)
             height, width = local.labels[task].shape[-2:]
-            sizes[task] = (height, width)
+            sizes[task] = None if local.native else (height, width)
         done += len(batch.images)
         tell(min(len(dataset), done * world))
     own = {task: metric.statistics() for task, metric in metrics.items()} if done else {}

@@ -56,7 +56,8 @@ def _measured(task: str, spec: TaskSpec, train: DenseDataset, test: DenseDataset
     constant = spec.trivial(batch.labels[task] for batch in in_order(train, batch_size))
     metric = spec.metric()
     for batch in in_order(test, batch_size):
-        metric.update(constant.expand(len(batch.images), *constant.shape), batch.labels[task])
+        for prediction, label in batch.scored(task, constant.expand(len(batch.images), *constant.shape)):
+            metric.update(prediction, label)
     return metric.compute()
 
 

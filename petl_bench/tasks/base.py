@@ -126,15 +126,16 @@ class TaskSpec(ABC):
         """Return an empty accumulator."""
         return Metric(self)
 
-    def convention(self, metric: str, size: tuple[int, int], images: str) -> str:
+    def convention(self, metric: str, size: tuple[int, int] | None, images: str) -> str:
         """Return the convention of a value: definition and version, resolution, list of images.
 
         Args:
             metric: A name of ``metrics``.
-            size: Height and width in pixels at which it was scored.
+            size: Height and width in pixels at which it was scored; None: each image at its own.
             images: Which images were scored: ``test:300``.
         """
-        return f"{metric}/{self.metrics[metric][2]}@{size[0]}x{size[1]}/{images}"
+        resolution = "native" if size is None else f"{size[0]}x{size[1]}"
+        return f"{metric}/{self.metrics[metric][2]}@{resolution}/{images}"
 
     @abstractmethod
     def decode(self, prediction: Tensor) -> Tensor:

@@ -62,6 +62,13 @@ def test_the_same_files_in_another_place_are_the_same_run(roots: dict[str, Path]
     assert len(list((tmp_path / "runs").glob("*/record.json"))) == 1
 
 
+def test_predictions_are_scored_at_native_size_where_the_protocol_does(roots: dict[str, Path], tmp_path: Path) -> None:
+    settings = {"protocol": "atrc", "eval_at": "native"}
+    record = recorded("pascal-context", roots["pascal-context"], tmp_path, ("semseg", "normals"), **settings)
+    assert record.metrics["semseg"].chosen.convention == "miou/1@native/test:2"
+    assert np.isfinite(record.metrics["normals"].chosen.trivial)
+
+
 def test_labels_that_lack_for_some_images_are_counted(roots: dict[str, Path], tmp_path: Path) -> None:
     import shutil
 
