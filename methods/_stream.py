@@ -1,9 +1,10 @@
-"""Streams inside a block: a shared one and one per task, each with its own low-rank update of one frozen product.
+"""Streams inside a block: a shared one and one per task, each with its own update of one frozen product.
 
-The tasks' streams are stacked, [T, B, ..., C]. A frozen weight multiplies the shared stream alone; the tasks' low-rank
-updates are added to copies of that product, all tasks in one batched product.
+The tasks' streams are stacked, [T, B, ..., C]. A frozen weight multiplies the shared stream alone; the tasks' updates
+are added to copies of that product, all tasks in one batched product.
 """
 
+from collections.abc import Callable
 from typing import Any, Literal
 
 import torch
@@ -47,11 +48,11 @@ class LoRALinear(nn.Module):
 
 
 class StreamedLinear(LoRALinear):
-    """y_0 = W x_0 + b + s B A x_0 and y_t = W x_0 + b + s B_t A_t x_t: W x_0 is taken once for all streams."""
+    """y_0 = W x_0 + b + s B A x_0 and y_t = W x_0 + b + what ``own`` adds for x_t: W x_0 is taken once for all."""
 
-    def __init__(self, linear: nn.Linear, rank: int, scale: float, task_rank: int, tasks: tuple[str, ...]) -> None:
+    def __init__(self, linear: nn.Linear, rank: int, scale: float, own: nn.Module) -> None:
         super().__init__(linear, rank, scale)
-        self.per_task = LowRank(linear.in_features, linear.out_features, task_rank, scale, tasks)
+        self.per_task = own
 
     def streams(self, x: Tensor, x_tasks: Tensor) -> tuple[Tensor, Tensor]:
         """Map the shared stream [B, ..., in] and the tasks' [T, B, ..., in] to both with [..., out]."""
@@ -101,9 +102,16 @@ class StreamedBlock(Keyed):
 
 
 def open_streams(
-    backbone: Backbone, tasks: tuple[str, ...], rank: int, task_rank: int, scale: float
+    backbone: Backbone, num_tasks: int, rank: int, scale: float, own: Callable[[nn.Linear], nn.Module]
 ) -> tuple[int, ...]:
     """Put shared LoRA on qkv, proj, fc1 and fc2 of every block, and streams in the last block of each stage.
+
+    Args:
+        backbone: What is adapted.
+        num_tasks: T.
+        rank: Of the shared LoRA.
+        scale: Its factor s.
+        own: Makes, for a frozen layer, what adds the tasks' updates for x [T, B, ..., in] to a tensor [T, B, ..., out].
 
     Returns:
         The hidden width of every block's MLP.
@@ -116,13 +124,13 @@ def open_streams(
         if site.is_last_in_stage and site.kind != "attn.qkv":
             is_last = site.kind == "mlp.fc2" and site.block == len(backbone.blocks) - 1
             made = LastStreamedLinear if is_last else StreamedLinear
-            layer = made(site.module, rank, scale, task_rank, tasks)
+            layer = made(site.module, rank, scale, own(site.module))
         else:
             layer = LoRALinear(site.module, rank, scale)
         backbone.replace(site, layer)
     for block in backbone.blocks:
         if block.is_last_in_stage:
-            backbone.replace(block, StreamedBlock(backbone, block, len(tasks)))
+            backbone.replace(block, StreamedBlock(backbone, block, num_tasks))
     return hidden
 
 

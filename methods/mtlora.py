@@ -19,9 +19,10 @@ from itertools import compress
 from typing import Annotated, Literal
 
 from pydantic import Field
+from torch import nn
 
 from methods._native import Native, train_native
-from methods._stream import LoRALinear, StreamedConfig, StreamedMethod, open_streams
+from methods._stream import LoRALinear, LowRank, StreamedConfig, StreamedMethod, open_streams
 from petl_bench.config import Positive
 from petl_bench.method import METHODS, Counts, Geometry, closed
 
@@ -67,7 +68,11 @@ class MTLoRA(StreamedMethod):
         self.merging = sum(operation.module.in_features + operation.module.out_features for operation in low_rank)
         for operation in low_rank:
             backbone.replace(operation, LoRALinear(operation.module, config.rank, config.scale))
-        self.hidden = open_streams(backbone, self.tasks, config.rank, config.task_rank, config.scale)
+
+        def own(linear: nn.Linear) -> LowRank:
+            return LowRank(linear.in_features, linear.out_features, config.task_rank, config.scale, self.tasks)
+
+        self.hidden = open_streams(backbone, len(self.tasks), config.rank, config.scale, own)
         self.identity_at_start = not self.reads_after_merge
         unread = f"{backbone.blocks[-1].path}.block.mlp.fc2.shared"
         self.gradient_exempt = {unread: "the shared output of the trunk's last block, which nothing reads"}

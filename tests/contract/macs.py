@@ -199,6 +199,22 @@ def warped(tokens: int, inputs: int, outputs: int) -> int:
     return min(outputs * n * inputs + tokens * inputs * outputs, tokens * (inputs * n + n * outputs))
 
 
+def sinewich(rank: int) -> Form:
+    """As mtlora with dense matrices of the tasks: A W B^T once, for a task smoothed by 7 and 7, times tokens."""
+
+    def form(trunk: Trunk, tasks: int) -> int:
+        of_linears = [(1, 1), (1, 4), (4, 1)]  # proj, fc1, fc2 in widths
+        made = sum(rank * rank * c * o + rank * c * i * c * o for c in ends(trunk) for i, o in of_linears)
+        dense = trunk.per_token_of_last_blocks(lambda c: 9 * c * c) + sum(14 * 9 * c * c for c in ends(trunk))
+        return mtlora(rank, 0)(trunk, tasks) + made + tasks * dense
+
+    return form
+
+
+def ends(trunk: Trunk) -> list[int]:
+    return [stage.width for stage in trunk.stages]
+
+
 def vmt_side(rho: int, *, reenter: bool = True) -> Form:
     """The adapters once in the trunk and once a task beside it; where a stage begins, s_t = 0 gives the trunk's u.
 
@@ -283,6 +299,7 @@ FORMS: Mapping[str, Form] = {
     "shared-adapter": forked(bottleneck(2)),
     "side": ladder(4),
     "single": from_the_image,
+    "sinewich": sinewich(32),
     "ssf": from_the_image,
     "vmt": once(bottleneck(4)),
     "vmt-lite": once(bottleneck(6)),

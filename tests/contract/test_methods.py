@@ -35,6 +35,7 @@ OTHER_SETTINGS: dict[str, list[dict[str, object]]] = {
     "relative-bias": [{"scope": "shared"}],
     "shared-adapter": [{"place": "both"}],
     "side": [{"rho": 2, "activation": "relu"}],
+    "sinewich": [{"taps": "after-merge"}],
     "ssf": [{"scope": "shared"}],
     "vmt": [
         {"rho": 2, "activation": "relu"},

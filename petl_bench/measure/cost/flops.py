@@ -61,10 +61,10 @@ COPIES = _names(
 ARITHMETIC = _names(
     "_adaptive_avg_pool2d _adaptive_avg_pool2d_backward _log_softmax _log_softmax_backward_data",
     "_native_batch_norm_legit _native_batch_norm_legit_no_training _safe_softmax _softmax _softmax_backward_data",
-    "_upsample_bilinear2d_aa abs add add_ addcmul addcmul_ amax any arange avg_pool2d clamp clamp_min",
+    "_upsample_bilinear2d_aa abs add add_ addcmul addcmul_ amax any arange avg_pool2d clamp clamp_min cos",
     "bitwise_and cudnn_batch_norm cumsum div div_ eq erf exp expm1 floor ge gelu gelu_backward gt le log log1p",
     "logical_not lt maximum mean minimum mul mul_ native_batch_norm native_batch_norm_backward native_layer_norm",
-    "native_layer_norm_backward ne neg pow reciprocal relu relu_ remainder rsqrt rsub sigmoid sigmoid_backward",
+    "native_layer_norm_backward ne neg pow reciprocal relu relu_ remainder rsqrt rsub sigmoid sigmoid_backward sin",
     "scatter_add scatter_add_ searchsorted sqrt square sub sub_ sum tanh tanh_backward threshold_backward tril",
     "upsample_bilinear2d upsample_bilinear2d_backward upsample_nearest2d var where",
 )
