@@ -1,4 +1,4 @@
-"""Predictions scored at the native size of each image: what was padded is cut away, what was resized is resized back."""
+"""Predictions scored at the native size of each image: padding is cut away, what was resized is resized back."""
 
 from pathlib import Path
 
