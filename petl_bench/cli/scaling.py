@@ -67,10 +67,12 @@ def scaling_command(
     from petl_bench.measure.cost.workload import Setup
     from petl_bench.records.scaling import ScalingRecord
     from petl_bench.records.store import Store
-    from petl_bench.report.scaling.page import write_scaling, write_scaling_record
+    from petl_bench.report.scaling.page import FILES, write_scaling, write_scaling_record
     from petl_bench.report.scaling.tables import scaling_table
+    from petl_bench.signed import require_replaceable, sign
     from petl_bench.terminal import bar
 
+    require_replaceable(out, FILES)
     Store(out).require_writable()
     setup = Setup(asked, numbers, phases, parts, mode, batch, rounds, seconds, threads, device)
     with bar(Console(stderr=True)) as shown:
@@ -81,6 +83,7 @@ def scaling_command(
 
         def keep(record: ScalingRecord) -> None:
             write_scaling_record(record, out)
+            sign(out, FILES)
 
         try:
             record = scale(
@@ -90,6 +93,7 @@ def scaling_command(
             typer.echo(f"Error: {error}", err=True)
             raise typer.Exit(1) from None
     write_scaling(record, out)
+    sign(out, FILES)
     if format_ is Format.TABLE:
         print_as(scaling_table(record), format_, f"cost against T, {record.backbone}")
         for note in [*record.missed, f"record, table and figure: {out}"]:

@@ -11,15 +11,14 @@ from petl_bench.report.figures import draw_delta_m, draw_tasks
 from petl_bench.report.page import Section
 from petl_bench.report.raw import paired_frame, to_frame
 from petl_bench.report.runs_figures import MOST_PICTURES, draw_curves, draw_pictures
-from petl_bench.report.scaling.page import SCALING
 from petl_bench.report.style import Colours
 from petl_bench.report.tables import main_table, to_latex, to_markdown
+from petl_bench.signed import require_replaceable, sign_all
 
 PAGE = "report.md"
 RUNS = "runs.csv"
 TABLES = "tables"
 FIGURES = "figures"
-_PARTS = {PAGE, RUNS, TABLES, FIGURES, SCALING}
 
 _DRAWINGS: tuple[tuple[str, str, Callable[[Analysis, Colours, Path], bool]], ...] = (
     (
@@ -61,7 +60,7 @@ def replacing(out: Path) -> Generator[Path, None, None]:
     """
     with ExitStack() as stack:
         try:
-            _require_report_or_nothing(out)
+            require_replaceable(out)
             scratch = stack.enter_context(appearing_folder(out))
         except OSError as error:
             raise UsageError(
@@ -69,14 +68,4 @@ def replacing(out: Path) -> Generator[Path, None, None]:
                 "Type: petl-bench report --out FOLDER   with a folder of your own."
             ) from None
         yield scratch
-
-
-def _require_report_or_nothing(out: Path) -> None:
-    if not out.exists():
-        return
-    foreign = sorted({path.name for path in out.iterdir()} - _PARTS)
-    if foreign:
-        raise UsageError(
-            f"The report folder {str(out)!r} holds {foreign[0]!r}, which is no part of a report and would be lost.\n"
-            "Type: petl-bench report --out FOLDER   with a folder that is new, empty or an older report."
-        )
+        sign_all(scratch)

@@ -180,7 +180,8 @@ class Soak:
     def _fault(self, name: str, store: Path, fault: str) -> None:
         draw = self.draw
         _, seconds = self.references[name]
-        config = configured(name, checkpoint_steps=draw.randrange(1, 4), workers=draw.choice((0, 0, 0, 2)))
+        workers = 0 if fault == "small files" else draw.choice((0, 0, 0, 2))  # shared memory counts as files
+        config = configured(name, checkpoint_steps=draw.randrange(1, 4), workers=workers)
         working = store / f".{self.path(store, name).name}"
         if fault == "damage" and not damage(working, draw):
             fault = "kill"

@@ -14,6 +14,7 @@ RECORD = "scaling.json"
 PAGE = "README.md"
 CURVES = "scaling.csv"
 FIGURE = "scaling.png"
+FILES = (RECORD, PAGE, CURVES, FIGURE)
 
 _PAGE = """\
 # Cost against the number of tasks
