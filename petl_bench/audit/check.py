@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from petl_bench.data.layout import IGNORED, Layout
+from petl_bench.data.geometry import IGNORED, ZERO_WITHOUT_TRUTH
+from petl_bench.data.layout import Layout
 from petl_bench.data.on_disk import FileDataset
 from petl_bench.errors import UsageError
 from petl_bench.plugins import load
@@ -147,14 +148,15 @@ def _look_at_image(layout: Layout, name: str, tasks: Sequence[str], seen: Audit)
 def _count(one: TaskSeen, label: np.ndarray, kind: str) -> None:
     one.dtype = str(label.dtype)
     one.pixels += label.shape[0] * label.shape[1]
-    if kind == "normals":
+    if label.ndim == 3:
         one.valid += int((label != 0).any(-1).sum())
         return
-    valid = label[label > 0] if kind == "depth" else label[label != IGNORED]
+    is_whole = kind not in ZERO_WITHOUT_TRUTH
+    valid = label[label != IGNORED] if is_whole else label[label > 0]
     one.valid += valid.size
     if valid.size:
         one.low, one.high = min(one.low, float(valid.min())), max(one.high, float(valid.max()))
-    if kind != "depth":
+    if is_whole:
         numbers, pixels = np.unique(valid, return_counts=True)
         one.classes.update(dict(zip(numbers.tolist(), pixels.tolist(), strict=True)))
 

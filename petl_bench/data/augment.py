@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from petl_bench.data.batch import Box
-from petl_bench.data.geometry import IGNORED, View, mirror, resize, rotation, warp, window
+from petl_bench.data.geometry import IGNORED, View, mirror, nearer, resize, rotation, warp, window
 from petl_bench.data.protocols import Protocol, Step
 from petl_bench.errors import UsageError
 
@@ -99,8 +99,9 @@ class Pipeline:
         factor = self._factor(random)
         height, width = (max(1, int(side * factor)) for side in view.size)
         grown = resize(view, (height, width), self._protocol.sampling)
-        nearer = {task: label / factor for task, label in grown.labels.items() if view.kinds[task] == "depth"}
-        return replace(grown, labels={**grown.labels, **nearer})
+        return replace(
+            grown, labels={task: nearer(label, view.kinds[task], factor) for task, label in grown.labels.items()}
+        )
 
     def _crop(self, view: View, random: np.random.Generator) -> View:
         size = min(view.size[0], self._size), min(view.size[1], self._size)

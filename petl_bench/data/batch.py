@@ -15,8 +15,8 @@ class Sample:
 
     Attributes:
         image: uint8 [H, W, 3], RGB.
-        labels: By task: [H, W], or [H, W, 3] for normals (x right, y up, z towards the camera). Classes and binary maps
-            are integers with 255 for no truth; depth is in metres, 0 without truth, normals are all zero without.
+        labels: By task: [H, W], or [H, W, 3] for normals (x right, y up, z towards the camera) and albedo. Classes and
+            binary maps are integers with 255 for no truth; the others are real numbers, 0 without truth.
         id: Name of the image in its split.
     """
 

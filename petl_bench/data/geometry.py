@@ -15,6 +15,8 @@ from torch import Tensor
 
 Interpolation = Literal["nearest", "bilinear", "bicubic"]
 IGNORED = 255
+ZERO_WITHOUT_TRUTH = ("depth", "disparity", "normals", "albedo")
+"""Kinds of labels that are real numbers; whole numbers are 255 where there is no truth."""
 SMALLEST_LENGTH = 1e-6  # of a normal that is a direction
 
 
@@ -25,7 +27,7 @@ class View:
     Attributes:
         image: float32 [3, H, W], 0 to 255.
         labels: By task: uint8 or int64 [H, W], depth float32 [H, W], normals float32 [3, H, W].
-        kinds: By task, what its labels are: ``depth``, ``normals``, or whole numbers under any other name.
+        kinds: By task, what its labels are: a name of ``ZERO_WITHOUT_TRUTH``, or whole numbers under any other.
     """
 
     image: Tensor
@@ -109,7 +111,8 @@ def warp(view: View, forward: np.ndarray, size: tuple[int, int], sampling: Sampl
             taken = nearest(label, 0) if mode == "nearest" else unit(smooth(label, mode, torch.zeros(3, 1, 1)))
             labels[task] = torch.cat([torch.einsum("ij,jhw->ihw", turn, taken[:2]), taken[2:]])
         else:
-            labels[task] = nearest(label, 0) / zoom if kind == "depth" else nearest(label, sampling.fill)
+            taken = nearest(label, 0 if kind in ZERO_WITHOUT_TRUTH else sampling.fill)
+            labels[task] = nearer(taken, kind, zoom)
     colour = torch.tensor(sampling.colour)[:, None, None]
     return replace(view, image=smooth(view.image, sampling.image, colour), labels=labels)
 
@@ -137,11 +140,16 @@ def window(view: View, top: int, left: int, size: tuple[int, int], sampling: Sam
     height, width = view.size
     padding = (-left, left + size[1] - width, -top, top + size[0] - height)  # F.pad cuts where it is negative
     labels = {
-        task: F.pad(label, padding, value=0 if view.kinds[task] in ("depth", "normals") else sampling.fill)
+        task: F.pad(label, padding, value=0 if view.kinds[task] in ZERO_WITHOUT_TRUTH else sampling.fill)
         for task, label in view.labels.items()
     }
     colour = torch.tensor(sampling.colour)[:, None, None]
     return replace(view, image=F.pad(view.image - colour, padding) + colour, labels=labels)
+
+
+def nearer(label: Tensor, kind: str, zoom: float) -> Tensor:
+    """Return a label of a picture that was enlarged: what looks larger is nearer."""
+    return label / zoom if kind == "depth" else label * zoom if kind == "disparity" else label
 
 
 def unit(vectors: Tensor) -> Tensor:

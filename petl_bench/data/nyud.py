@@ -10,6 +10,7 @@ from petl_bench.data import readers
 from petl_bench.data.base import DATASETS, DataTask, Split
 from petl_bench.data.folder import read_image, unit_normals
 from petl_bench.data.layout import IGNORED, Layout, Source, by_id
+from petl_bench.data.libmtl import numbered, positive, read_positive, read_signed_classes
 from petl_bench.data.on_disk import FileDataset, require_root
 from petl_bench.data.protocols import PROTOCOLS
 from petl_bench.errors import UsageError
@@ -85,7 +86,14 @@ and normals of length 0 are no truth. Only the folders of the tasks that are run
         folder = require_root(cls.name, root)
         packaging = packaging_of(folder)
         tasks = cls.tasks_in(root)
-        return _libmtl(folder, tasks) if packaging == LIBMTL else _listed(folder, packaging, tasks)
+        if packaging != LIBMTL:
+            return _listed(folder, packaging, tasks)
+        inner = {
+            "semseg": ("label", read_signed_classes),
+            "depth": ("depth", read_positive),
+            "normals": ("normal", read_normals_npy),
+        }
+        return numbered(folder, packaging, tasks, inner)
 
 
 def packaging_of(root: Path) -> str:
@@ -149,39 +157,6 @@ def _listed(root: Path, packaging: str, tasks: Mapping[str, DataTask]) -> Layout
     )
 
 
-def _libmtl(root: Path, tasks: Mapping[str, DataTask]) -> Layout:
-    """Return packaging D, whose files are numbered anew in each split."""
-    inner = {"semseg": "label", "depth": "depth", "normals": "normal"}
-
-    def files(name: str) -> dict[str, tuple[Path, ...]]:
-        return {
-            f"{split}/{stem}": (path,)
-            for split in ("train", "val")
-            for stem, path in readers.files_in(root / split / name, [".npy"]).items()
-        }
-
-    images = files("image")
-    ordered = sorted(images, key=lambda name: (name.split("/")[0], len(name), name))
-    splits: dict[Split, tuple[str, ...]] = {
-        "train": tuple(name for name in ordered if name.startswith("train/")),
-        "test": tuple(name for name in ordered if name.startswith("val/")),
-    }
-    return Layout(
-        packaging=LIBMTL,
-        splits=splits,
-        images=Source("image", 3, images, read_float_image),
-        labels={
-            name: Source(task.kind, task.channels, files(inner[name]), READERS[name, "D"])
-            for name, task in tasks.items()
-        },
-    )
-
-
-def read_float_image(files: Sequence[Path]) -> np.ndarray:
-    """Read a picture [H, W, 3] of numbers from 0 to 1."""
-    return (readers.read_npy(files[0]).clip(0, 1) * 255).round().astype(np.uint8)
-
-
 def read_classes_from_zero(files: Sequence[Path]) -> np.ndarray:
     """Read 41 classes of a MATLAB file; 0 is one of them."""
     return np.asarray(readers.read_mat(files[0], "segmentation")).astype(np.uint8)
@@ -191,12 +166,6 @@ def read_classes_from_one(files: Sequence[Path]) -> np.ndarray:
     """Read 40 classes of a PNG that holds 1 to 40; 0, and 255 if there is any, is no truth."""
     raw = readers.read_png(files[0]).astype(np.int64)
     return np.where((raw == 0) | (raw == IGNORED), IGNORED, raw - 1).astype(np.uint8)
-
-
-def read_classes_npy(files: Sequence[Path]) -> np.ndarray:
-    """Read 13 classes; -1 is no truth."""
-    raw = readers.read_npy(files[0])
-    return np.where(raw < 0, IGNORED, raw).astype(np.uint8)
 
 
 def read_normals_of_bytes(files: Sequence[Path]) -> np.ndarray:
@@ -213,12 +182,7 @@ def read_normals_npy(files: Sequence[Path]) -> np.ndarray:
 
 def read_depth_mat(files: Sequence[Path]) -> np.ndarray:
     """Read metres of a MATLAB file."""
-    return _metres(readers.read_mat(files[0], "depth"))
-
-
-def read_depth_npy(files: Sequence[Path]) -> np.ndarray:
-    """Read metres, [H, W] or [H, W, 1]."""
-    return _metres(readers.read_npy(files[0]))
+    return positive(readers.read_mat(files[0], "depth"))
 
 
 def read_edges_png(files: Sequence[Path]) -> np.ndarray:
@@ -237,23 +201,14 @@ def _turned(vectors: np.ndarray, missing: np.ndarray) -> np.ndarray:
     return unit_normals(vectors * np.array([1, -1, 1], dtype=np.float32), missing)
 
 
-def _metres(raw: np.ndarray) -> np.ndarray:
-    metres = np.asarray(raw, dtype=np.float32)
-    metres = metres[..., 0] if metres.ndim == 3 else metres
-    return np.where(np.isfinite(metres) & (metres > 0), metres, np.float32(0))
-
-
 READERS: dict[tuple[str, str], Callable[[Sequence[Path]], np.ndarray]] = {
     ("semseg", ".mat"): read_classes_from_zero,
     ("semseg", ".png"): read_classes_from_one,
-    ("semseg", "D"): read_classes_npy,
     ("normals", ".jpg"): read_normals_of_bytes,
     ("normals", ".png"): read_normals_of_bytes,
     ("normals", ".npy"): read_normals_npy,
-    ("normals", "D"): read_normals_npy,
     ("depth", ".mat"): read_depth_mat,
-    ("depth", ".npy"): read_depth_npy,
-    ("depth", "D"): read_depth_npy,
+    ("depth", ".npy"): read_positive,
     ("edges", ".png"): read_edges_png,
     ("edges", ".npy"): read_edges_npy,
 }

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import h5py
 import numpy as np
 import scipy.io
 from PIL import Image
@@ -182,4 +183,60 @@ def write_nyud(root: Path, packaging: str, names: tuple[str, ...] = ("0001", "00
     if packaging != "D":
         write_lines(root / "gt_sets" / "train.txt", list(names[:2]))
         write_lines(root / "gt_sets" / "val.txt", list(names[2:]))
+    return root
+
+
+def write_cityscapes(root: Path, train: int = 3, test: int = 2) -> Path:
+    """Write LibMTL's Cityscapes with 10 and more files in mind: numbers are ordered as numbers."""
+    size = (16, 32)
+    for split, number in (("train", train), ("val", test)):
+        for index in range(number):
+            disparity = np.full((*size, 1), 0.25)
+            disparity[:4] = 0
+            arrays = {
+                "image": picture_of(index, size) / 255,
+                "label": np.where(classes_of(index, size) == 3, -1.0, classes_of(index, size)),
+                "depth": disparity,
+            }
+            for folder, array in arrays.items():
+                (root / split / folder).mkdir(parents=True, exist_ok=True)
+                np.save(root / split / folder / f"{index}.npy", array)
+    return root
+
+
+def write_hypersim(root: Path) -> Path:
+    """Write four frames of two scenes: two of train, one of test, one that is not released; the csv names more."""
+    size = (24, 32)
+    rows = ["scene_name,camera_name,frame_id,included_in_public_release,exclude_reason,split_partition_name"]
+    for scene, frame, released, partition, there in (
+        ("ai_001_001", 0, "True", "train", True),
+        ("ai_001_001", 7, "True", "train", True),
+        ("ai_001_002", 3, "True", "test", True),
+        ("ai_001_002", 4, "False", "train", True),
+        ("ai_055_001", 9, "True", "train", False),
+        ("ai_001_002", 5, "True", "val", True),
+    ):
+        rows.append(f"{scene},cam_00,{frame},{released},,{partition}")
+        if not there:
+            continue
+        images, number = root / scene / "images", f"frame.{frame:04d}"
+        write_jpg(images / "scene_cam_00_final_preview" / f"{number}.tonemap.jpg", picture_of(frame, size))
+        normals = np.zeros((*size, 3), dtype=np.float16)
+        normals[:, 8:] = (0.6, 0.0, 0.8)
+        normals[:, :4] = np.nan
+        reflectance = np.full((*size, 3), 0.5, dtype=np.float16)
+        reflectance[0] = np.inf
+        kinds = {
+            "geometry/semantic": np.where(classes_of(frame, size) == 0, -1, classes_of(frame, size)).astype(np.int16),
+            "geometry/depth_meters": np.full(size, 4.0, dtype=np.float16),
+            "geometry/normal_cam": normals,
+            "final/diffuse_reflectance": reflectance,
+        }
+        for name, array in kinds.items():
+            place, kind = name.split("/")
+            folder = images / f"scene_cam_00_{place}_hdf5"
+            folder.mkdir(parents=True, exist_ok=True)
+            with h5py.File(folder / f"{number}.{kind}.hdf5", "w") as file:
+                file["dataset"] = array
+    write_lines(root / "metadata_images_split_scene_v1.csv", rows)
     return root
