@@ -130,6 +130,8 @@ class TrainConfig(Section):
     Attributes:
         epochs: How often the training images are gone through; it decides ``steps``, the last incomplete batch of an
             epoch being left out of the count.
+        validate_epochs: The model is scored on the split ``val`` after every so many epochs. Nothing is chosen by it:
+            what is reported is the model after the last step, on the test images.
         schedule: How rates fall after the warm-up: ``cosine``, or ``poly`` (with the power 0.9).
         optimizer: ``adamw``, or ``adam``, whose weight decay is part of the gradient.
         accumulation: Parts that a batch is passed through in, to save memory. The step is that of the whole batch, but
@@ -139,6 +141,7 @@ class TrainConfig(Section):
     steps: Positive
     batch_size: Positive
     epochs: Positive | None = None
+    validate_epochs: Positive | None = None
     schedule: Literal["cosine", "poly"] = "cosine"
     optimizer: Literal["adamw", "adam"] = "adamw"
     accumulation: Positive = 1

@@ -18,7 +18,7 @@ from petl_bench.engine.keep import Nothing, Spent
 from petl_bench.engine.optimise import ClipPerOwner, optimiser, schedule
 from petl_bench.engine.processes import of_all, prepare_for_processes
 from petl_bench.model import MultiTaskModel
-from petl_bench.records.run import HistoryPoint
+from petl_bench.records.run import HistoryPoint, ValidationPoint
 from petl_bench.tasks.base import TaskSpec
 
 HISTORY_POINTS = 50
@@ -40,11 +40,13 @@ class Training:
 
     Attributes:
         history: The curve.
+        validation: Metrics on the images that are set apart, in the course of the training.
         spent: What it took, and in which numbers it was computed.
         images_per_second: Of the whole loop.
     """
 
     history: tuple[HistoryPoint, ...]
+    validation: tuple[ValidationPoint, ...]
     spent: Spent
     images_per_second: float
 
@@ -78,6 +80,7 @@ class Loop:
         self._prepared, self._optimizer = accelerator.prepare(model, made)
         self._prepared.train()
         self._history = _History(config.train.steps)
+        self.validation: list[ValidationPoint] = []
 
     @property
     def history(self) -> tuple[HistoryPoint, ...]:
@@ -96,6 +99,12 @@ class Loop:
             task: spec.loss(predictions[task].float(), labels[task], all_labels[task])
             for task, spec in self.specs.items()
         }
+
+    def validate(self, scored: Callable[[], Mapping[str, Mapping[str, float]]]) -> None:
+        """Note what ``scored`` gives, which may put the model into evaluation mode."""
+        values = {task: dict(metrics) for task, metrics in scored().items()}
+        self.validation.append(ValidationPoint(step=self.step, metrics=values))
+        self._prepared.train()
 
     def take(self, batch: Batch) -> tuple[float, dict[str, float]]:
         """Take one step and return its loss and the unweighted losses by task.
@@ -140,6 +149,7 @@ class Loop:
             "rates": self._rates.state_dict(),
             "balancer": self.balancer.state_dict(),
             "history": self._history.state_dict(),
+            "validation": [point.model_dump() for point in self.validation],
             "generators": self._generators(),
             "scaler": None if self.accelerator.scaler is None else self.accelerator.scaler.state_dict(),
         }
@@ -152,6 +162,7 @@ class Loop:
         self._rates.load_state_dict(state["rates"])
         self.balancer.load_state_dict(state["balancer"])
         self._history.load_state_dict(state["history"])
+        self.validation = [ValidationPoint.model_validate(point) for point in state["validation"]]
         torch.set_rng_state(state["generators"]["cpu"])
         if self.accelerator.device.type == "cuda":
             torch.cuda.set_rng_state(state["generators"]["cuda"], self.accelerator.device)
@@ -174,8 +185,11 @@ def train(
     accelerator: Accelerator,
     tell: Callable[[Progress], None],
     keeper: Nothing | None = None,
+    scored: Callable[[], Mapping[str, Mapping[str, float]]] | None = None,
 ) -> Training:
     """Train what the method declares trainable, in place, from where the keeper has it.
+
+    ``scored`` gives the metrics by task on the images that are set apart; called as ``train.validate_epochs`` says.
 
     Raises:
         FloatingPointError: A loss is not finite.
@@ -188,6 +202,7 @@ def train(
     pinned = accelerator.device.type == "cuda"
     stream = batches(dataset, config, start=loop.step, rank=rank, world=world, pin=pinned)
     steps, size = config.train.steps, config.train.batch_size
+    every = (config.train.validate_epochs or 0) * max(1, len(dataset) // size)
     with number_types(next(iter(model.decoders.values()))) as computed, keeper.stop.deferred():
         while loop.step < steps:
             start = time.perf_counter()
@@ -201,8 +216,10 @@ def train(
             spent.dtype, spent.device = computed[-1]
             spent.seconds += time.perf_counter() - start
             tell(Progress(loop.step, loss, losses, loop.step * size / spent.seconds))
+            if scored is not None and every and loop.step % every == 0:
+                loop.validate(scored)
             keeper.between_steps(loop, spent, is_last=loop.step == steps)
-    return Training(loop.history, spent, steps * size / spent.seconds)
+    return Training(loop.history, tuple(loop.validation), spent, steps * size / spent.seconds)
 
 
 def _is_finite(value: float) -> bool:

@@ -13,9 +13,10 @@ from petl_bench.config import RunConfig
 from petl_bench.data.base import DenseDataset
 from petl_bench.engine.build import build, task_specs
 from petl_bench.engine.clock import Clock, Watch
+from petl_bench.engine.evaluate import evaluate
 from petl_bench.engine.frozen import frozen_digests, require_counted, require_unmoved
 from petl_bench.engine.keep import Keeper, Say
-from petl_bench.engine.results import assess
+from petl_bench.engine.results import EVALUATION_BATCH, assess
 from petl_bench.engine.saved import put_into
 from petl_bench.engine.signals import Stop
 from petl_bench.engine.train import Progress, train
@@ -89,8 +90,9 @@ class Work:
             state = f"loss {at.loss:.2f}  {at.images_per_second:.0f} images/s"
             self.watch("train", at.step, config.train.steps, state)
 
+        scored = self._scored_apart(model) if config.train.validate_epochs else None
         with self.clock.phase("train"):
-            result = train(model, specs, opened["train"], config, self.accelerator, tell, self._keeper())
+            result = train(model, specs, opened["train"], config, self.accelerator, tell, self._keeper(), scored)
         self.clock.add("train", result.spent.earlier_seconds)
         require_unmoved(model.method, before, frozen_digests(model))
         dtype, device = result.spent.dtype, result.spent.device
@@ -107,6 +109,7 @@ class Work:
                     "images_per_second": result.images_per_second,
                     "waiting_seconds": result.spent.waiting_seconds,
                     "history": result.history,
+                    "validation": result.validation,
                     "resumed_at": result.spent.resumed_at,
                 }
             )
@@ -145,6 +148,24 @@ class Work:
         dataset = load("datasets", config.dataset.name)
         with self.clock.phase("data"):
             return {split: dataset(config.dataset, split, config.tasks, root=root) for split in ("train", "test")}
+
+    def _scored_apart(self, model: MultiTaskModel) -> Callable[[], dict[str, Mapping[str, float]]]:
+        """Return what scores the model on the images that are set apart to tune on."""
+        config, specs = self.config, task_specs(self.config)
+        apart = load("datasets", config.dataset.name)(config.dataset, "val", config.tasks, root=config.runtime.folder)
+
+        def scored() -> dict[str, Mapping[str, float]]:
+            seen = evaluate(
+                model,
+                specs,
+                apart,
+                batch_size=EVALUATION_BATCH,
+                tell=lambda images: self.watch("validate", images, len(apart), ""),
+                accelerator=self.accelerator,
+            )
+            return {task: one.values for task, one in seen.items()}
+
+        return scored
 
     def _built(self) -> MultiTaskModel:
         with self.clock.phase("build"):

@@ -150,6 +150,13 @@ class HistoryPoint(Entry):
     losses: dict[str, float]
 
 
+class ValidationPoint(Entry):
+    """Every metric by task on the images that are set apart to tune on, after a step of the training."""
+
+    step: int
+    metrics: dict[str, dict[str, float]]
+
+
 class RunRecord(Entry):
     """One run. Written once, read by ``report`` without torch.
 
@@ -179,6 +186,7 @@ class RunRecord(Entry):
     images_per_second: Annotated[float, Field(ge=0)] = 0.0
     waiting_seconds: Annotated[float, Field(ge=0)] | None = None
     history: tuple[HistoryPoint, ...] = ()
+    validation: tuple[ValidationPoint, ...] = ()
     resumed_at: tuple[int, ...] = ()
     evaluated: Environment | None = None
     error: str | None = None

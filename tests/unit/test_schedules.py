@@ -14,8 +14,11 @@ from petl_bench.data.base import DATASETS
 from petl_bench.engine.build import build, task_specs
 from petl_bench.engine.device import make_accelerator
 from petl_bench.engine.optimise import optimiser, schedule
+from petl_bench.engine.run import run
 from petl_bench.engine.train import Loop
 from petl_bench.errors import UsageError
+from petl_bench.records.run import RunRecord
+from petl_bench.records.store import Store
 
 
 def test_epochs_decide_the_steps_of_the_folder_at_hand(tmp_path: Path) -> None:
@@ -99,3 +102,31 @@ def test_balancers_that_read_whole_batches_refuse_parts() -> None:
     run = resolved("full", dataset={"name": "noise"}, train={"accumulation": 2, "balancer": {"name": "uncertainty"}})
     with pytest.raises(UsageError, match="cuts into parts"):
         Loop(build(run), task_specs(run), run, make_accelerator(run))
+
+
+@pytest.mark.usefixtures("noise", "one_thread")
+def test_looking_at_images_set_apart_changes_no_number(tmp_path: Path) -> None:
+    def recorded(**train: object) -> RunRecord:
+        settings = {"steps": 7, "batch_size": 4, **train}  # 12 images: 3 steps an epoch
+        store = Store(tmp_path / f"runs{len(train)}")
+        return run(resolved("lora", dataset={"name": "noise"}, train=settings), store).record
+
+    plain, watched = recorded(), recorded(validate_epochs=1)
+    assert [point.step for point in watched.validation] == [3, 6]
+    assert plain.validation == ()
+    assert watched.history == plain.history
+    assert watched.metrics == plain.metrics
+    assert set(watched.validation[0].metrics) == {"semseg", "saliency", "normals"}
+    apart = [point.metrics["semseg"]["miou"] for point in watched.validation]
+    assert all(0 <= value <= 100 for value in apart)
+    assert watched.metrics["semseg"].score not in apart  # other images
+
+
+@pytest.mark.usefixtures("noise")
+def test_what_was_seen_so_far_is_part_of_the_state_of_a_training() -> None:
+    config = resolved("lora", dataset={"name": "noise"})
+    loop = Loop(build(config), task_specs(config), config, make_accelerator(config))
+    loop.validate(lambda: {"semseg": {"miou": 12.5}})
+    again = Loop(build(config), task_specs(config), config, make_accelerator(config))
+    again.load_state_dict(loop.state_dict())
+    assert again.validation == loop.validation
