@@ -2,6 +2,7 @@
 
 import copy
 import math
+from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -25,6 +26,8 @@ class Parts:
 
 
 WHOLE = Parts()
+QUERY_AND_VALUE: dict[str, Parts] = {"attn.qkv": Parts((0, 2), 3)}
+EVERY_LINEAR: dict[str, Parts] = dict.fromkeys(("attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2"), WHOLE)
 
 
 class PrefixOfRanks(Keyed):
@@ -74,8 +77,51 @@ class PrefixOfRanks(Keyed):
         self.active.copy_(torch.minimum(self.active, (first + MARGIN).clamp(min=FLOOR)))
 
 
-class LowRankUpdate(PerTask):
-    """y = W x + b + B A x, A: [r, in], B: [out, r], for every updated part of the output; a set per task, or one.
+class FactoredUpdate(PerTask):
+    """y = W x + b + B A x, A: [r, in], B: [out, r], for every updated part of the output."""
+
+    def __init__(self, linear: nn.Linear, tasks: Tasks, parts: Parts) -> None:
+        super().__init__(tasks)
+        self.linear = linear
+        self.parts = parts
+
+    @abstractmethod
+    def pair(self) -> tuple[Tensor, Tensor]:
+        """Return A [T, parts, r, in] and B [T, parts, out, r]; T is the number of rows."""
+
+    def block_diagonal(self, up: Tensor) -> Tensor:
+        """Return B of all parts as one matrix [T, out, parts * r], zero from the ranks of one part to another's."""
+        ups, zero = up.unbind(1), torch.zeros_like(up[:, 0])
+        blocks = [
+            [one if part == row else zero for part, one in zip(self.parts.updated, ups, strict=True)]
+            for row in range(self.parts.of)
+        ]
+        return torch.cat([torch.cat(row, 2) for row in blocks], 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map [T * B, ..., in] to [T * B, ..., out]."""
+        down, up = self.pair()
+        hidden = split(x, self.num_rows) @ down.flatten(1, 2).mT  # [T, M, parts * r]
+        return self.combined(x, hidden, down, up)
+
+    def combined(self, x: Tensor, hidden: Tensor, down: Tensor, up: Tensor) -> Tensor:
+        """Return y from x and A x."""
+        frozen = self.linear(x)
+        return torch.baddbmm(split(frozen, self.num_rows), hidden, self.block_diagonal(up).mT).view_as(frozen)
+
+    def merged(self, t: int) -> nn.Module:
+        """Return the plain layer of task number ``t``."""
+        plain = copy.deepcopy(self.linear)
+        plain.weight = nn.Parameter(self.whole_weight(self.row(t), *self.pair()))
+        return plain
+
+    def whole_weight(self, row: int, down: Tensor, up: Tensor) -> Tensor:
+        """Return W + B A of a row, [out, in]."""
+        return self.linear.weight + self.block_diagonal(up)[row] @ down[row].flatten(0, 1)
+
+
+class LowRankUpdate(FactoredUpdate):
+    """A factored update with a pair (A, B) of its own for every task, or one for all.
 
     ``kaiming``: A Kaiming-uniform(sqrt 5), B zero. ``pissa``: B A is the best approximation of W of rank r, which is
     taken off the frozen weight, so that the layer starts as it was, up to rounding.
@@ -91,9 +137,7 @@ class LowRankUpdate(PerTask):
         start: Literal["kaiming", "pissa"] = "kaiming",
         interval: int | None = None,
     ) -> None:
-        super().__init__(tasks)
-        self.linear = linear
-        self.parts = parts
+        super().__init__(linear, tasks, parts)
         self.start = start
         number, width = len(parts.updated), linear.out_features // parts.of
         self.down = self.stack(number, rank, linear.in_features)
@@ -120,45 +164,9 @@ class LowRankUpdate(PerTask):
         chunks = self.linear.weight.chunk(self.parts.of)
         return [chunks[part] for part in self.parts.updated]
 
-    def over_outputs(self, of_parts: Tensor, elsewhere: float) -> Tensor:
-        """Lay vectors [T, parts, out of a part] side by side as the output is, a value where nothing is updated."""
-        rest = torch.full_like(of_parts[:, 0], elsewhere)
-        place = dict(zip(self.parts.updated, of_parts.unbind(1), strict=True))
-        return torch.cat([place.get(part, rest) for part in range(self.parts.of)], 1)
-
-    def block_diagonal(self) -> Tensor:
-        """Return B of all parts as one matrix [T, out, parts * r], zero from the ranks of one part to another's."""
-        ups, zero = self.up.unbind(1), torch.zeros_like(self.up[:, 0])
-        blocks = [
-            [up if part == row else zero for part, up in zip(self.parts.updated, ups, strict=True)]
-            for row in range(self.parts.of)
-        ]
-        return torch.cat([torch.cat(row, 2) for row in blocks], 1)
-
-    def used_down(self) -> Tensor:
-        """Return A of the ranks in use, [T, parts, r, in]."""
-        return self.down if self.ranks is None else self.ranks(self.down)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map [T * B, ..., in] to [T * B, ..., out]."""
-        down = self.used_down()
-        hidden = split(x, self.num_rows) @ down.flatten(1, 2).mT  # [T, M, parts * r]
-        return self.combined(x, hidden, down)
-
-    def combined(self, x: Tensor, hidden: Tensor, down: Tensor) -> Tensor:
-        """Return y from x and A x."""
-        frozen = self.linear(x)
-        return torch.baddbmm(split(frozen, self.num_rows), hidden, self.block_diagonal().mT).view_as(frozen)
-
-    def merged(self, t: int) -> nn.Module:
-        """Return the plain layer of task number ``t``."""
-        plain = copy.deepcopy(self.linear)
-        plain.weight = nn.Parameter(self.whole_weight(self.row(t)))
-        return plain
-
-    def whole_weight(self, row: int) -> Tensor:
-        """Return W + B A of a row, [out, in]."""
-        return self.linear.weight + self.block_diagonal()[row] @ self.used_down()[row].flatten(0, 1)
+    def pair(self) -> tuple[Tensor, Tensor]:
+        """Return A of the ranks in use, and B."""
+        return self.down if self.ranks is None else self.ranks(self.down), self.up
 
     def inactive(self) -> int:
         """Return how many of the stored parameters belong to ranks that are left out."""
@@ -186,23 +194,25 @@ class MagnitudeAndDirection(LowRankUpdate):
             self.magnitude[:, number] = weight.norm(dim=1)
         super().initialise(draw)
 
-    def factors(self, down: Tensor) -> Tensor:
+    def factors(self, down: Tensor, up: Tensor) -> Tensor:
         """Return m / |W + B A|, [T, out], one where nothing is updated."""
         with torch.no_grad():
-            pairs = zip(self.frozen_parts(), self.up.unbind(1), down.unbind(1), strict=True)
+            pairs = zip(self.frozen_parts(), up.unbind(1), down.unbind(1), strict=True)
             whole = torch.stack([torch.baddbmm(w.expand(self.num_rows, -1, -1), b, a) for w, b, a in pairs], 1)
             norms = whole.square().sum(-1).sqrt()
-        return self.over_outputs(self.magnitude / norms, 1.0)
+        place = dict(zip(self.parts.updated, (self.magnitude / norms).unbind(1), strict=True))
+        rest = torch.ones_like(norms[:, 0])
+        return torch.cat([place.get(part, rest) for part in range(self.parts.of)], 1)
 
-    def combined(self, x: Tensor, hidden: Tensor, down: Tensor) -> Tensor:
+    def combined(self, x: Tensor, hidden: Tensor, down: Tensor, up: Tensor) -> Tensor:
         """Return y from x and A x."""
         frozen = F.linear(x, self.linear.weight)
         bias: Tensor | None = getattr(self.linear, "bias", None)
-        directed = torch.baddbmm(split(frozen, self.num_rows), hidden, self.block_diagonal().mT)
-        factors = self.factors(down).unsqueeze(1)
+        directed = torch.baddbmm(split(frozen, self.num_rows), hidden, self.block_diagonal(up).mT)
+        factors = self.factors(down, up).unsqueeze(1)
         out = directed * factors if bias is None else torch.addcmul(bias, directed, factors)
         return out.view_as(frozen)
 
-    def whole_weight(self, row: int) -> Tensor:
+    def whole_weight(self, row: int, down: Tensor, up: Tensor) -> Tensor:
         """Return m / |W + B A| * (W + B A) of a row, [out, in]."""
-        return super().whole_weight(row) * self.factors(self.used_down())[row].unsqueeze(-1)
+        return super().whole_weight(row, down, up) * self.factors(down, up)[row].unsqueeze(-1)

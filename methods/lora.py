@@ -20,14 +20,11 @@ from pydantic import model_validator
 from torch import nn
 
 from methods._layers import PerTaskLayerNorm
-from methods._low_rank import WHOLE, LowRankUpdate, MagnitudeAndDirection, Parts
+from methods._low_rank import EVERY_LINEAR, QUERY_AND_VALUE, LowRankUpdate, MagnitudeAndDirection, Parts
 from petl_bench.config import Positive
 from petl_bench.method import METHODS, Counts, Geometry, Method, ScopedConfig
 
-TARGETS: dict[str, dict[str, Parts]] = {
-    "query-value": {"attn.qkv": Parts((0, 2), 3)},
-    "all": dict.fromkeys(("attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2"), WHOLE),
-}
+TARGETS: dict[str, dict[str, Parts]] = {"query-value": QUERY_AND_VALUE, "all": EVERY_LINEAR}
 INTERVAL = 50
 
 

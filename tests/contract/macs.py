@@ -291,6 +291,7 @@ FORMS: Mapping[str, Form] = {
     "lora": forked(lora(4)),
     "low-rank-adapter": forked(low_rank(8, 32)),
     "mona": forked(lambda c: 2 * convolved(64, 7 * 7 * 64 + 64 * 64)(c)),
+    "mtl-lora": forked(lora(8), lambda c: 2 * 8 * 8 * c + 2 * 3 * 8 * c),
     "mtlora": mtlora(16, 4),
     "phm": forked(bottleneck(8, 4), kronecker_weights(4, 8)),
     "polyhistor": forked(bottleneck(4), decomposed_weights(64, 9, 4)),

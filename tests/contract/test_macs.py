@@ -31,7 +31,7 @@ IMAGE = (1, 3, 224, 224)
 
 
 def zero_keys_and_crossed_pairs(trunk: Trunk) -> int:
-    """LoRA's B is one matrix [3C, 2r]: zero for the keys, and between the pair of the query and that of the value."""
+    """LoRA's B of rank 4 is one matrix [3C, 2r]: zero for the keys, and between the query's pair and the value's."""
     return trunk.per_token(lambda c: 2 * 4 * 3 * c - 2 * 4 * c)
 
 
@@ -58,6 +58,7 @@ def none_beyond(trunk: Trunk, tasks: int) -> int:
 
 
 BEYOND: Mapping[str, Form] = {
+    "mtl-lora": times_tasks(lambda trunk: 2 * zero_keys_and_crossed_pairs(trunk)),
     "hyperformer": times_tasks(joint_embedding_twice),
     "lora": times_tasks(zero_keys_and_crossed_pairs),
     "lora scope=shared": whatever_the_tasks(zero_keys_and_crossed_pairs),

@@ -169,6 +169,6 @@ def test_pissa_starts_every_task_at_the_same_factors_and_takes_them_off_once() -
     with torch.no_grad():
         layer.initialise(lambda name, row: torch.Generator())
     assert all(torch.equal(factor[0], factor[t]) for factor in (layer.up, layer.down) for t in (1, 2))
-    torch.testing.assert_close(layer.whole_weight(0), before, rtol=0, atol=1e-6)
+    torch.testing.assert_close(layer.whole_weight(0, *layer.pair()), before, rtol=0, atol=1e-6)
     assert torch.equal(qkv.weight[16:32], before[16:32])
     assert torch.linalg.matrix_rank(qkv.weight[:16], atol=1e-5) == 16 - RANK

@@ -25,6 +25,7 @@ MERGEABLE: dict[str, list[dict[str, object]]] = {
         {"targets": "all", "start": "pissa"},
         {"targets": "all", "weight": "dora", "rank_schedule": "prefix", "scope": "shared"},
     ],
+    "mtl-lora": [{}],
     "bitfit": SCOPES,
     "relative-bias": SCOPES,
     "ssf": SCOPES,
@@ -81,7 +82,7 @@ def test_merged_trunks_are_plain_and_give_the_same_pyramids(subject: Subject) ->
             torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-5)
     if subject.method.name != "decoders":
         assert distance(pyramids[TASKS[0]], plain(images)) > 1e-3
-    per_task = getattr(subject.config, "scope", subject.method.scopes[0]) == "per-task"
+    per_task = getattr(subject.config, "scope", subject.method.scopes[0]) != "shared"
     assert (distance(pyramids[TASKS[0]], pyramids[TASKS[1]]) > 1e-3) == per_task
 
 

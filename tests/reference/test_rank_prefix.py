@@ -57,7 +57,7 @@ def test_a_random_prefix_of_the_active_ranks_is_trained() -> None:
     seen: set[tuple[int, int]] = set()
     for seed in range(60):
         with draws.seeded(seed, "prefix"):
-            used = layer.used_down().abs().sum(-1)[:, 0] > 0  # [T, r]
+            used = layer.pair()[0].abs().sum(-1)[:, 0] > 0  # [T, r]
         lengths = used.sum(-1)
         assert all(bool(row[:length].all()) for row, length in zip(used, lengths, strict=True))
         seen.add((int(lengths[0]), int(lengths[1])))
