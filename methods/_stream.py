@@ -29,9 +29,12 @@ class LowRank(nn.Module):
 
     def forward(self, x: Tensor, onto: Tensor) -> Tensor:
         """Add the update for ``x`` [T * B, ..., in] to ``onto`` [T * B, ..., out], one batched product over tasks."""
+        return self.lift(self.down(x), onto)
+
+    def lift(self, hidden: Tensor, onto: Tensor) -> Tensor:
+        """Add s B hidden, of A x [T * B, ..., rank], to ``onto`` [T * B, ..., out]."""
         rows = self.up.num_rows
-        hidden = self.scale * self.down(x)
-        return torch.baddbmm(split(onto, rows), split(hidden, rows), self.up.weight.mT).view(onto.shape)
+        return torch.baddbmm(split(onto, rows), split(self.scale * hidden, rows), self.up.weight.mT).view(onto.shape)
 
 
 class LoRALinear(nn.Module):
@@ -119,7 +122,7 @@ def open_streams(
     Raises:
         UsageError: An MLP is not fc1, activation, fc2.
     """
-    hidden = tuple(_hidden_width(backbone.block_module(block)) for block in backbone.blocks)
+    hidden = tuple(hidden_width(backbone.block_module(block)) for block in backbone.blocks)
     for site in backbone.sites("attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2"):
         if site.is_last_in_stage and site.kind != "attn.qkv":
             is_last = site.kind == "mlp.fc2" and site.block == len(backbone.blocks) - 1
@@ -134,7 +137,12 @@ def open_streams(
     return hidden
 
 
-def _hidden_width(block: Any) -> int:
+def hidden_width(block: Any) -> int:
+    """Return the hidden width of a timm block's MLP.
+
+    Raises:
+        UsageError: It is not fc1, activation, fc2.
+    """
     fc1, fc2 = getattr(block.mlp, "fc1", None), getattr(block.mlp, "fc2", None)
     if fc1 is None or fc2 is None or fc1.out_features != fc2.in_features:
         raise UsageError(

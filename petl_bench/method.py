@@ -58,6 +58,7 @@ class Method(nn.Module, ABC):
         families: Backbone families that it is defined on.
         identity_at_start: At the start the features equal the frozen backbone's. Set it on the instance, in
             ``adapt()``, where the configuration decides.
+        couples_tasks: The features of a task depend on which other tasks there are. Likewise.
         gradient_exempt: Names of parameters or modules (one or more parts of the path) whose gradient is zero or
             rounding noise by definition, with the reason; likewise.
         embedded_defaults: Settings with another default on the embedded backbone, which is small.
@@ -70,6 +71,7 @@ class Method(nn.Module, ABC):
     scopes: ClassVar[tuple[str, ...]] = ("shared",)
     families: ClassVar[tuple[str, ...]] = ("swin", "vit")
     identity_at_start: bool = True
+    couples_tasks: bool = False
     gradient_exempt: Mapping[str, str] = {}
     embedded_defaults: ClassVar[Mapping[str, Any]] = {}
 

@@ -56,7 +56,7 @@ class Operation:
 
 
 class Carrying(nn.Module):
-    """A block that is handed what the block before it left beside the stream: (x, carried) to (x, carried).
+    """A block that is handed what the block before it left beside the stream: (x, carried) to (x, carried, extras...).
 
     ``carried`` is None in front of the first such block, and after any other block.
     """
@@ -165,6 +165,21 @@ class Backbone(nn.Module, ABC):
         Returns:
             The values for ``x``, and for prompts that attend [B, p, C] (averaged over windows), or None.
         """
+
+    @staticmethod
+    def attend_scored(block: Any, x: Tensor, prompts: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Attend as ``attend`` does where prompts attend, and return how prompts and tokens score; Swin has it.
+
+        Returns:
+            Values for ``x``, values for the prompts [B, p, C], and the products of the prompts' queries with the
+            tokens' keys [B, heads, p, H, W], neither scaled nor biased.
+        """
+        raise NotImplementedError
+
+    @staticmethod
+    def over_windows(block: Any, x: Tensor, operation: Callable[[Tensor], Tensor]) -> Tensor:
+        """Apply an operation to the windows in which a block attends, [B * nW, rows, columns, C]; Swin has it."""
+        raise NotImplementedError
 
     @staticmethod
     @abstractmethod
@@ -290,11 +305,11 @@ class Backbone(nn.Module, ABC):
                 x = self.enter_stage(x, block.stage)
             module = self.block_module(block)
             if isinstance(module, Carrying):
-                x, carried = module(x, carried)
+                x, carried, *extra = module(x, carried)
             else:
                 carried, out = None, module(x)
                 x, *extra = out if isinstance(out, tuple) else (out,)
-                collected += extra
+            collected += extra
             if block.is_last_in_stage:
                 streams.append(x)
                 extras.append(tuple(collected))

@@ -69,15 +69,61 @@ def _prompted(attention: Any, windows: Tensor, bias: Tensor, prompts: Tensor, *,
 
     Prompts have neither bias nor mask. Returns [B * nW, N, C], or [B * nW, N + p, C] when they attend too.
     """
+    if prompts_attend:
+        return _mixed_together(attention, bias, *_projected_together(attention, windows, prompts))
     heads, number = attention.num_heads, prompts.shape[1]
     own = heads_of(attention.qkv(windows), 3, heads)
-    projected = attention.qkv(prompts) if prompts_attend else keys_and_values(attention.qkv, prompts)
-    theirs = heads_of(projected.repeat_interleave(len(windows) // len(prompts), 0), 3 if prompts_attend else 2, heads)
-    if not prompts_attend:
-        query, (key, value) = own[0], (torch.cat(pair, 2) for pair in zip(own[1:], theirs, strict=True))
-        return _mixed(attention, query, key, value, F.pad(bias, (0, number)))
+    projected = keys_and_values(attention.qkv, prompts)
+    theirs = heads_of(projected.repeat_interleave(len(windows) // len(prompts), 0), 2, heads)
+    query, (key, value) = own[0], (torch.cat(pair, 2) for pair in zip(own[1:], theirs, strict=True))
+    return _mixed(attention, query, key, value, F.pad(bias, (0, number)))
+
+
+def _projected_together(
+    attention: Any, windows: Tensor, prompts: Tensor
+) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+    """Return queries, keys and values of windows [B * nW, N, C], and of the prompts [B, p, C] in every window."""
+    times, heads = len(windows) // len(prompts), attention.num_heads
+    own = heads_of(attention.qkv(windows), 3, heads)
+    return own, heads_of(attention.qkv(prompts).repeat_interleave(times, 0), 3, heads)
+
+
+def _mixed_together(attention: Any, bias: Tensor, own: tuple[Tensor, ...], theirs: tuple[Tensor, ...]) -> Tensor:
+    """Mix tokens and prompts, which have neither bias nor mask, to [B * nW, N + p, C]."""
     query, key, value = (torch.cat(pair, 2) for pair in zip(own, theirs, strict=True))
+    number = theirs[0].shape[2]
     return _mixed(attention, query, key, value, F.pad(bias, (0, number, 0, number)))
+
+
+def _into_windows(block: Any, x: Tensor) -> Tensor:
+    """Shift, pad and divide [B, H, W, C] into windows [B * nW, rows, columns, C]."""
+    rows, columns = block.window_size
+    shift = block.shift_size
+    shifted = torch.roll(x, (-shift[0], -shift[1]), (1, 2)) if any(shift) else x
+    return window_partition(F.pad(shifted, (0, 0, 0, -x.shape[2] % columns, 0, -x.shape[1] % rows)), (rows, columns))
+
+
+def _out_of_windows(block: Any, windows: Tensor, height: int, width: int) -> Tensor:
+    """Put windows [B * nW, rows, columns, C] back where they were taken from: [B, H, W, C]."""
+    rows, columns = block.window_size
+    padded = (height + -height % rows, width + -width % columns)
+    merged = window_reverse(windows, (rows, columns), *padded)[:, :height, :width]
+    return torch.roll(merged, block.shift_size, (1, 2)) if any(block.shift_size) else merged
+
+
+def _bias(block: Any, x: Tensor) -> Tensor:
+    """Return what is added to the scores of every window of [B, H, W, C]: positions, and the mask of a shift."""
+    bias = block.attn._get_rel_pos_bias()
+    mask = block.get_attn_mask(x) if block.dynamic_mask else block.attn_mask
+    return bias if mask is None else (bias + mask[:, None]).repeat(len(x), 1, 1, 1)
+
+
+def _apart(block: Any, values: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Divide [B * nW, N + p, C] into the values of the tokens [B, H, W, C] and of the prompts [B, p, C], averaged."""
+    batch, height, width, _ = x.shape
+    tokens = math.prod(block.window_size)
+    own = values[:, tokens:].unflatten(0, (batch, -1)).mean(1)
+    return _out_of_windows(block, values[:, :tokens].unflatten(1, block.window_size), height, width), own
 
 
 class SwinBackbone(Backbone):
@@ -155,28 +201,29 @@ class SwinBackbone(Backbone):
         block: Any, x: Tensor, prompts: Tensor | None = None, *, prompts_attend: bool = False
     ) -> tuple[Tensor, Tensor | None]:
         """Attend within shifted windows of [B, H, W, C]; prompts stand in every window, without bias or mask."""
-        batch, height, width, _ = x.shape
-        rows, columns = block.window_size
-        shift = block.shift_size
-        shifted = torch.roll(x, (-shift[0], -shift[1]), (1, 2)) if any(shift) else x
-        shifted = F.pad(shifted, (0, 0, 0, -width % columns, 0, -height % rows))
-        windows = window_partition(shifted, (rows, columns)).flatten(1, 2)  # [B * nW, N, C]
-        bias = block.attn._get_rel_pos_bias()
-        mask = block.get_attn_mask(shifted) if block.dynamic_mask else block.attn_mask
-        if mask is not None:
-            bias = (bias + mask[:, None]).repeat(batch, 1, 1, 1)
-        own = None
+        windows, bias = _into_windows(block, x).flatten(1, 2), _bias(block, x)  # [B * nW, N, C]
         if prompts is None:
             values = _values(block.attn, windows, bias)
         else:
             values = _prompted(block.attn, windows, bias, prompts, prompts_attend=prompts_attend)
         if prompts_attend:
-            tokens = windows.shape[1]
-            own = values[:, tokens:].unflatten(0, (batch, -1)).mean(1)
-            values = values[:, :tokens]
-        merged = window_reverse(values.unflatten(1, (rows, columns)), (rows, columns), *shifted.shape[1:3])
-        merged = merged[:, :height, :width]
-        return (torch.roll(merged, shift, (1, 2)) if any(shift) else merged), own
+            return _apart(block, values, x)
+        return _out_of_windows(block, values.unflatten(1, block.window_size), *x.shape[1:3]), None
+
+    @staticmethod
+    def attend_scored(block: Any, x: Tensor, prompts: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Attend as where prompts attend too; return their scores [B, heads, p, H, W] as well."""
+        windows = _into_windows(block, x).flatten(1, 2)
+        own, theirs = _projected_together(block.attn, windows, prompts)
+        scores = (theirs[0] @ own[1].mT).flatten(1, 2).mT  # [B * nW, N, heads * p]
+        scores = _out_of_windows(block, scores.unflatten(1, block.window_size), *x.shape[1:3])
+        values, carried = _apart(block, _mixed_together(block.attn, _bias(block, x), own, theirs), x)
+        return values, carried, scores.permute(0, 3, 1, 2).unflatten(1, (-1, prompts.shape[1]))
+
+    @staticmethod
+    def over_windows(block: Any, x: Tensor, operation: Callable[[Tensor], Tensor]) -> Tensor:
+        """Apply an operation on windows [B * nW, rows, columns, C] to [B, H, W, C]."""
+        return _out_of_windows(block, operation(_into_windows(block, x)), *x.shape[1:3])
 
     @staticmethod
     def attention_branch(block: Any, context: Tensor) -> Tensor:

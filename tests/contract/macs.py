@@ -36,7 +36,10 @@ class Trunk:
 
     def linear(self) -> int:
         """Patch merging; in every block qkv, proj and an MLP 4 times as wide, 12 C^2 a token."""
-        return self.merging() + self.per_token(lambda c: 12 * c * c)
+        return self.merging() + self.linear_of_blocks()
+
+    def linear_of_blocks(self) -> int:
+        return self.per_token(lambda c: 12 * c * c)
 
     def merging(self) -> int:
         return sum(stage.merging for stage in self.stages)
@@ -211,6 +214,36 @@ def sinewich(rank: int) -> Form:
     return form
 
 
+def tadformer(rank: int, filter: str = "dynamic", *, after_merge: bool = False) -> Form:
+    """MTLoRA's pairs, one for all streams; a prompt a task in every window; filters and scores in the last blocks.
+
+    Prompts are projected once an image, attend in every window, and go through proj and MLP but for the last block. The
+    pairs of qkv meet C -> 3C, of proj C -> C, of fc1 and fc2 C -> 4C and back.
+    """
+
+    def form(trunk: Trunk, tasks: int) -> int:
+        total = trunk.stem + trunk.merging() + trunk.linear_of_blocks()
+        for number, stage in enumerate(trunk.stages):
+            c, windows = stage.width, stage.tokens // stage.window
+            qkv, behind = 3 * c * c + rank * 4 * c, 9 * c * c + rank * (2 + 5 + 5) * c
+            total += stage.depth * stage.tokens * rank * (4 + 2 + 5 + 5) * c
+            total += stage.depth * windows * 2 * c * (stage.window + tasks) ** 2
+            total += tasks * (stage.depth * qkv + (stage.depth - (number == 3)) * behind)
+            total += tasks * stage.tokens * c  # scores: a prompt's query meets every key
+            total += tasks * stage.tokens * rank * (2 + 5 + 5) * c
+            if filter != "none":
+                total += tasks * 3 * stage.tokens * 9 * rank
+            if filter == "dynamic":
+                total += tasks * (windows + 1 + 1) * rank * 9 * rank  # kernels of every window at proj, else of the map
+            if number:
+                total += tasks * trunk.stages[number - 1].width * c
+        last = trunk.stages[-1]
+        total -= last.tokens * rank * 5 * last.width
+        return total + (tasks * trunk.merging() if after_merge else 0)
+
+    return form
+
+
 def ends(trunk: Trunk) -> list[int]:
     return [stage.width for stage in trunk.stages]
 
@@ -302,6 +335,7 @@ FORMS: Mapping[str, Form] = {
     "single": from_the_image,
     "sinewich": sinewich(32),
     "ssf": from_the_image,
+    "tadformer": tadformer(16),
     "vmt": once(bottleneck(4)),
     "vmt-lite": once(bottleneck(6)),
     "vpt": vpt(50),

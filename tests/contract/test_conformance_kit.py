@@ -55,6 +55,16 @@ class NotIdentity(VMT):
         return mapped(super().forward(image), lambda _, x: x + 1)
 
 
+class SaysThatItStartsElsewhere(VMT):
+    def adapt(self) -> None:
+        super().adapt()
+        self.identity_at_start = False
+
+
+class SaysThatTasksCouple(VMT):
+    couples_tasks = True
+
+
 class DeadParameter(VMT):
     def adapt(self) -> None:
         super().adapt()
@@ -179,7 +189,7 @@ def declaring(execution: str, method: type[Method]) -> type[Method]:
 DEFECTS: dict[str, tuple[type[Method], ...]] = {
     "builds": (CannotBeBuilt,),
     "features_as_declared": (SaysOtherChannels,),
-    "identity_at_start": (NotIdentity,),
+    "identity_at_start": (NotIdentity, SaysThatItStartsElsewhere),
     "frozen_bits": (WritesToFrozen,),
     "gradients": (DeadParameter,),
     "task_isolation": (LeaksAcrossTasks,),
@@ -187,7 +197,7 @@ DEFECTS: dict[str, tuple[type[Method], ...]] = {
     "meta_device": (AllocatesOnMeta,),
     "execution_as_declared": (declaring("tapped", LoRA), declaring("folded", LoRA)),
     "task_order": (FirstTaskIsSpecial,),
-    "number_of_tasks": (DividesByTheNumberOfTasks,),
+    "number_of_tasks": (DividesByTheNumberOfTasks, SaysThatTasksCouple),
     "batch_independence": (NormalisesOverTheBatch, KnowsPlacesInTheBatch),
     "interleaved": (LeaksBetweenModels,),
     "same_seed_same_numbers": (DrawsFromTheGlobalGenerator,),

@@ -44,7 +44,9 @@ def test_the_file_holds_every_method_backbone_size_and_number_of_tasks() -> None
                     str(size): [str(tasks) for tasks in TASKS] for size in IMAGE_SIZES[backbone]
                 }
     undefined = {(method, backbone) for method, row in golden.items() for backbone, cell in row.items() if cell is None}
-    assert undefined == {("relative-bias", "vit_small_patch16_224"), ("relative-bias", "vit_base_patch16_224")}
+    assert undefined == {
+        (method, f"vit_{size}_patch16_224") for method in ("relative-bias", "tadformer") for size in ("small", "base")
+    }
 
 
 def test_the_file_holds_what_every_method_costs_on_both_backbones_where_it_is_defined() -> None:

@@ -22,6 +22,9 @@ from petl_bench.method import Method
 # What is refused, and how.
 UNDEFINED = {
     ("relative-bias", "vit_small_patch16_224"): "not defined on the vit family",
+    ("tadformer", "vit_small_patch16_224"): "not defined on the vit family",
+    ("tadformer filter=static rank=64", "vit_small_patch16_224"): "not defined on the vit family",
+    ("tadformer filter=none taps=after-merge", "vit_small_patch16_224"): "not defined on the vit family",
     ("ditask taps=after-merge", "vit_small_patch16_224"): "merges no patches",
     ("mtlora taps=after-merge", "vit_small_patch16_224"): "merges no patches",
 }
@@ -124,6 +127,8 @@ SETTINGS: list[tuple[str, dict[str, Any], Form]] = [
     ("lora", {"start": "pissa", "rank_schedule": "prefix"}, forked(lora(4))),
     ("ditask", {"taps": "after-merge"}, lambda trunk, tasks: macs.ditask(trunk, tasks) + tasks * trunk.merging()),
     ("mtlora", {"taps": "after-merge"}, macs.mtlora(16, 4, after_merge=True)),
+    ("tadformer", {"filter": "static", "rank": 64}, macs.tadformer(64, "static")),
+    ("tadformer", {"filter": "none", "taps": "after-merge"}, macs.tadformer(16, "none", after_merge=True)),
     ("vmt", {"extract_at": "bottleneck"}, macs.vmt_lifted(4, 1)),
     ("vmt", {"extract_at": "pre-activation"}, macs.vmt_lifted(4, 0)),
     ("vmt", {"task_path": "side"}, macs.vmt_side(4)),

@@ -37,6 +37,7 @@ OTHER_SETTINGS: dict[str, list[dict[str, object]]] = {
     "side": [{"rho": 2, "activation": "relu"}],
     "sinewich": [{"taps": "after-merge"}],
     "ssf": [{"scope": "shared"}],
+    "tadformer": [{"filter": "static", "rank": 4}, {"filter": "none", "taps": "after-merge"}],
     "vmt": [
         {"rho": 2, "activation": "relu"},
         {"task_path": "side", "norm": "block"},

@@ -79,3 +79,13 @@ def test_what_is_saved_for_backward_is_what_the_layers_keep(device: str) -> None
     assert saved.by_module == {"0": 10 * 8 * 4, "1": 10 * 16 * 4, "2": 10 * 16 * 4}
     model[0].requires_grad_(False)
     assert saved_for_backward(model, lambda: model(image)).by_module == {"2": 10 * 16 * 4}
+
+
+@pytest.mark.parametrize("groups", [1, 2, 8])
+def test_gradients_of_a_grouped_convolution_cost_what_its_forward_pass_does(groups: int) -> None:
+    """Each of 5 x 5 outputs of 8 channels meets 3 x 3 taps of 8 / groups channels; three such passes in training."""
+    layer = nn.Conv2d(8, 8, 3, padding=1, groups=groups)
+    image = torch.randn(2, 8, 5, 5, requires_grad=True)
+    with tallied() as tally:
+        layer(image).sum().backward()
+    assert tally.work.macs == 3 * (2 * 25 * 8 * 9 * 8 // groups)

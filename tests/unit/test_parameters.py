@@ -189,7 +189,7 @@ def test_a_closed_form_that_is_a_plain_number_or_wrong_is_said_to_be_so() -> Non
 def test_all_means_the_methods_that_are_defined_on_the_backbone() -> None:
     on_swin, on_vit = (methods_on("all", {"backbone": {"name": name}}) for name in (SWIN_TINY, "vit_small_patch16_224"))
     assert on_swin == (list(plugins.listings("methods")), [])
-    assert on_vit[1] == ["relative-bias"]
+    assert on_vit[1] == ["relative-bias", "tadformer"]
     assert sorted([*on_vit[0], *on_vit[1]]) == on_swin[0]
     with pytest.raises(UsageError, match="Did you mean 'decoders'"):
         methods_on("decoder", {})

@@ -6,6 +6,7 @@ result that is not a view. The tally watches every operation that torch dispatch
 the meta device included, and refuses one that it does not know, by name.
 """
 
+import math
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -65,7 +66,7 @@ ARITHMETIC = _names(
     "bitwise_and cudnn_batch_norm cumsum div div_ eq erf exp expm1 floor ge gelu gelu_backward gt le log log1p",
     "logical_not lt maximum mean minimum mul mul_ native_batch_norm native_batch_norm_backward native_layer_norm",
     "native_layer_norm_backward ne neg pow reciprocal relu relu_ remainder rsqrt rsub sigmoid sigmoid_backward sin",
-    "scatter_add scatter_add_ searchsorted sqrt square sub sub_ sum tanh tanh_backward threshold_backward tril",
+    "scatter_add scatter_add_ searchsorted sqrt square std sub sub_ sum tanh tanh_backward threshold_backward tril",
     "upsample_bilinear2d upsample_bilinear2d_backward upsample_nearest2d var where",
 )
 # Neither computed nor written.
@@ -101,7 +102,9 @@ class Tally(TorchDispatchMode):
         packet, name = func._overloadpacket, func._overloadpacket.__name__
         results = [x for x in (out if isinstance(out, (tuple, list)) else (out,)) if isinstance(x, Tensor)]
         written = sum(x.numel() * x.element_size() for x in results)
-        if packet in flop_registry:
+        if packet is torch.ops.aten.convolution_backward:
+            self.macs += _convolution_backward(*args)
+        elif packet in flop_registry:
             self.macs += flop_registry[packet](*args, **(kwargs or {}), out_val=out) // 2
         elif name in ARITHMETIC:
             self.elementwise_ops += results[0].numel()
@@ -109,6 +112,17 @@ class Tally(TorchDispatchMode):
             raise UnknownOperationError(f"The operation {name!r} is on no list: it cannot be counted.")
         self.bytes_written += 0 if name in NOTHING else written
         return out
+
+
+def _convolution_backward(gradient: Tensor, image: Tensor, weight: Tensor, *others: Any) -> int:
+    """Return as many multiply-adds for either gradient as the forward pass had.
+
+    torch's own formula takes the channels of all groups for those of one, and so counts a depth-wise weight's gradient
+    as many times as there are groups.
+    """
+    transposed, wanted = others[4], others[-1]
+    pixels = (image if transposed else gradient).shape[2:]
+    return (int(wanted[0]) + int(wanted[1])) * len(image) * math.prod(pixels) * weight.numel()
 
 
 @contextmanager

@@ -21,8 +21,8 @@ ZERO_MACS = frozenset(
     for line in (
         "abs adaptive_avg_pool2d add add_ addcmul addcmul_ batch_norm bilinear clone cumsum div exp expand_as expm1",
         "flip gelu group_norm kron layer_norm log1p log_softmax lt mean mul mul_ neg new_ones ones_like pad pow",
-        "rand_like reciprocal repeat repeat_interleave rsub searchsorted sigmoid sin softmax sqrt square sub sum tanh",
-        "unflatten upsample_bilinear2d upsample_nearest2d view_as where mT",
+        "rand_like reciprocal repeat repeat_interleave rsub searchsorted sigmoid sin softmax sqrt square std sub sum",
+        "tanh unflatten upsample_bilinear2d upsample_nearest2d view_as where mT",
     )
     for name in line.split()
 )
