@@ -136,6 +136,8 @@ class TrainConfig(Section):
         optimizer: ``adamw``, or ``adam``, whose weight decay is part of the gradient.
         accumulation: Parts that a batch is passed through in, to save memory. The step is that of the whole batch, but
             for batch norm, which sees the parts.
+        on_nonfinite: What happens at a loss or gradient that is no number: ``stop`` the run, which fails with where it
+            broke, or ``skip`` the step, and count it in the record.
     """
 
     steps: Positive
@@ -152,6 +154,7 @@ class TrainConfig(Section):
     loss_weights: dict[str, NonNegative] = {}
     balancer: Annotated[BalancerConfig, Field(discriminator="name")] = FixedWeights()
     precision: Literal["no", "bf16", "fp16"] = "no"
+    on_nonfinite: Literal["stop", "skip"] = "stop"
 
 
 class RuntimeConfig(Section):

@@ -6,6 +6,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+import torch
+
 from petl_bench.config import RuntimeConfig
 from petl_bench.engine.checkpoint import RefusedError, read_checkpoint, write_checkpoint
 from petl_bench.engine.signals import Stop
@@ -69,6 +71,10 @@ class Nothing:
 
     def broken(self, loop: Stateful, spent: Spent) -> None:
         """Do nothing."""
+
+    def last(self) -> str:
+        """Say which state is on disk, as a sentence with a space behind it."""
+        return ""
 
 
 class Keeper(Nothing):
@@ -136,11 +142,19 @@ class Keeper(Nothing):
         self._save(loop, spent)
         self.stop.leave()
 
+    def last(self) -> str:
+        """Say which state is on disk, as a sentence with a space behind it."""
+        if self._saved_step < 0:
+            return "No state is on disk yet. "
+        return f"On disk is the state after step {self._saved_step}: {self.path}. "
+
     def _save(self, loop: Stateful, spent: Spent) -> None:
         if not self._writes or loop.step == self._saved_step:
             return
         self._require()
         state = {"loop": loop.state_dict(), "spent": asdict(spent)}
+        if not all(bool(torch.isfinite(tensor).all()) for tensor in state["loop"]["trained"].values()):
+            return  # the next step will fail; what is on disk is still good
         try:
             write_checkpoint(self.path, state, step=loop.step, **self._identity)  # pyright: ignore[reportArgumentType]
         except OSError as error:

@@ -69,19 +69,24 @@ class ClipPerOwner:
         ]
 
     @torch.no_grad()
-    def __call__(self) -> None:
-        """Scale the gradients in place."""
-        if self.shared:
-            nn.utils.clip_grads_with_norm_(self.shared, self.max_norm, _norm(self.shared))
+    def __call__(self) -> Tensor:
+        """Scale the gradients in place, unless one is no number; return the sum of the owners' norms as they were."""
+        shared = [_norm(self.shared)] if self.shared else []
         stacked = [parameter.grad for parameter in self.stacked if parameter.grad is not None]
         squares = [gradient.flatten(1).square().sum(1) for gradient in stacked]
         per_task = torch.stack(squares).sum(0) if squares else torch.zeros(len(self.private))
         norms = [(square + _norm(own).square()).sqrt() for square, own in zip(per_task, self.private, strict=True)]
+        total = torch.stack([*shared, *norms]).sum()
+        if not bool(torch.isfinite(total)):
+            return total
+        for norm in shared:
+            nn.utils.clip_grads_with_norm_(self.shared, self.max_norm, norm)
         for own, norm in zip(self.private, norms, strict=True):
             nn.utils.clip_grads_with_norm_(own, self.max_norm, norm)
         factors = (self.max_norm / (torch.stack(norms) + 1e-6)).clamp(max=1.0)
         for gradient in stacked:
             gradient.mul_(factors.view(-1, *[1] * (gradient.dim() - 1)))
+        return total
 
 
 def _norm(parameters: list[nn.Parameter]) -> Tensor:

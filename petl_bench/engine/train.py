@@ -1,5 +1,6 @@
 """One training loop for all methods."""
 
+import copy
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from petl_bench.engine.balancers import Balancer, make_balancer
 from petl_bench.engine.batches import batches
 from petl_bench.engine.device import number_types
 from petl_bench.engine.keep import Nothing, Spent
+from petl_bench.engine.nonfinite import NonFiniteError, describe, is_finite
 from petl_bench.engine.optimise import ClipPerOwner, optimiser, schedule
 from petl_bench.engine.processes import of_all, prepare_for_processes
 from petl_bench.model import MultiTaskModel
@@ -22,6 +24,7 @@ from petl_bench.records.run import HistoryPoint, ValidationPoint
 from petl_bench.tasks.base import TaskSpec
 
 HISTORY_POINTS = 50
+ADVICE = "Lower train.learning_rate, or leave such steps out: --set train.on_nonfinite=skip"
 
 
 @dataclass(frozen=True)
@@ -43,12 +46,14 @@ class Training:
         validation: Metrics on the images that are set apart, in the course of the training.
         spent: What it took, and in which numbers it was computed.
         images_per_second: Of the whole loop.
+        skipped_steps: Steps that were left out since a loss or gradient was no number.
     """
 
     history: tuple[HistoryPoint, ...]
     validation: tuple[ValidationPoint, ...]
     spent: Spent
     images_per_second: float
+    skipped_steps: int
 
 
 def loss_weights(config: RunConfig, specs: Mapping[str, TaskSpec]) -> dict[str, float]:
@@ -66,7 +71,7 @@ class Loop:
     def __init__(
         self, model: MultiTaskModel, specs: Mapping[str, TaskSpec], config: RunConfig, accelerator: Accelerator
     ) -> None:
-        self.step = 0
+        self.step, self.skipped = 0, 0
         self.model, self.specs, self.config, self.accelerator = model, specs, config, accelerator
         weights = loss_weights(config, specs)
         prepare_for_processes(model, config, accelerator)
@@ -110,40 +115,55 @@ class Loop:
         """Take one step and return its loss and the unweighted losses by task.
 
         Raises:
-            FloatingPointError: A loss is not finite.
+            NonFiniteError: A loss or a gradient is no number, and ``train.on_nonfinite`` is ``stop``.
         """
         self.step += 1
+        skips = self.config.train.on_nonfinite == "skip"
+        before = copy.deepcopy(self._moved_by_a_pass()) if skips else {}
         self._optimizer.zero_grad()
-        parts = batch.split(self.config.train.accumulation)
         weights = self.balancer.weights.clone()
         added = dict.fromkeys(self.specs, torch.zeros(()))
-        for part in parts:
+        for part in batch.split(self.config.train.accumulation):
             losses = self.losses(part, batch)
             added = {task: added[task].to(loss.device) + loss.detach() for task, loss in losses.items()}
             self.balancer.backward(losses, self.step, self.accelerator.backward)
-        values = self._finite(added, weights)
+        values = {task: float(loss) for task, loss in added.items()}
+        total = float((weights * self.balancer.stacked(added)).sum())
         if self.config.train.precision == "fp16":
             self.accelerator.unscale_gradients(self._optimizer)
-        self._clip()
+        norm = self._clip()
+        # In half precision the scaler leaves such a step out by itself and lowers its scale.
+        if not is_finite(values, total, 0.0 if self.config.train.precision == "fp16" else float(norm)):
+            if not skips:
+                raise describe(self.step, values, self.model, lambda: self.losses(batch))
+            self._skip(before)
+            return total, values
         self._optimizer.step()
         self._rates.step()
         self.balancer.after_step(lambda: self.losses(batch))
-        self._history.add(self.step, *values)
-        return values
-
-    def _finite(self, losses: Mapping[str, Tensor], weights: Tensor) -> tuple[float, dict[str, float]]:
-        values = {task: float(loss) for task, loss in losses.items()}
-        total = float((weights * self.balancer.stacked(losses)).sum())
-        if not all(map(_is_finite, (total, *values.values()))):
-            raise FloatingPointError(
-                f"The loss is not finite at step {self.step}: {values}. Lower train.learning_rate."
-            )
+        self._history.add(self.step, total, values)
         return total, values
+
+    def _moved_by_a_pass(self) -> dict[str, Any]:
+        """Return what a forward and backward pass changes beside gradients."""
+        return {"buffers": dict(self.model.decoders.named_buffers()), "balancer": self.balancer.state_dict()}
+
+    def _skip(self, before: Mapping[str, Any]) -> None:
+        """Leave a step out: everything is as before, but the schedule goes on."""
+        self.skipped += 1
+        self._optimizer.zero_grad()
+        with torch.no_grad():
+            for name, buffer in self.model.decoders.named_buffers():
+                buffer.copy_(before["buffers"][name])
+        self.balancer.load_state_dict(before["balancer"])
+        self._rates.step()
+        self._history.skip(self.step)
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything that the following steps depend on, as tensors and plain values."""
         return {
             "step": self.step,
+            "skipped": self.skipped,
             "trained": {name: tensor.clone() for name, tensor in self.model.trained_state().items()},
             "optimizer": self._optimizer.state_dict(),
             "rates": self._rates.state_dict(),
@@ -156,7 +176,7 @@ class Loop:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a state of a loop of the same config."""
-        self.step = state["step"]
+        self.step, self.skipped = state["step"], state["skipped"]
         self.model.load_trained_state(state["trained"])
         self._optimizer.load_state_dict(state["optimizer"])
         self._rates.load_state_dict(state["rates"])
@@ -192,7 +212,7 @@ def train(
     ``scored`` gives the metrics by task on the images that are set apart; called as ``train.validate_epochs`` says.
 
     Raises:
-        FloatingPointError: A loss is not finite.
+        NonFiniteError: A loss or a gradient is no number.
         UsageError: The balancer cannot work in this run.
     """
     keeper = keeper or Nothing()
@@ -212,18 +232,17 @@ def train(
                 keeper.broken(loop, spent)
                 raise
             spent.waiting_seconds += time.perf_counter() - start
-            loss, losses = loop.take(local)
+            try:
+                loss, losses = loop.take(local)
+            except NonFiniteError as error:
+                raise NonFiniteError(f"{error} {keeper.last()}{ADVICE}") from None
             spent.dtype, spent.device = computed[-1]
             spent.seconds += time.perf_counter() - start
             tell(Progress(loop.step, loss, losses, loop.step * size / spent.seconds))
             if scored is not None and every and loop.step % every == 0:
                 loop.validate(scored)
             keeper.between_steps(loop, spent, is_last=loop.step == steps)
-    return Training(loop.history, tuple(loop.validation), spent, steps * size / spent.seconds)
-
-
-def _is_finite(value: float) -> bool:
-    return value - value == 0
+    return Training(loop.history, tuple(loop.validation), spent, steps * size / spent.seconds, loop.skipped)
 
 
 class _History:
@@ -237,9 +256,16 @@ class _History:
 
     def add(self, step: int, loss: float, losses: Mapping[str, float]) -> None:
         self._pending.append((loss, losses))
+        self.skip(step)
+
+    def skip(self, step: int) -> None:
+        """Count a step without losses; a stretch of such steps alone has no point."""
+        if not self._pending:
+            return
         if step % self._every and step != self._steps:
             return
         number = len(self._pending)
+        losses = self._pending[0][1]
         means = {task: sum(point[task] for _, point in self._pending) / number for task in losses}
         self.points.append(
             HistoryPoint(step=step, loss=sum(total for total, _ in self._pending) / number, losses=means)

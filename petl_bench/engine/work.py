@@ -111,6 +111,7 @@ class Work:
                     "history": result.history,
                     "validation": result.validation,
                     "resumed_at": result.spent.resumed_at,
+                    "skipped_steps": result.skipped_steps,
                 }
             )
             self._complete(folder, record)

@@ -164,6 +164,7 @@ class RunRecord(Entry):
         hash_version: The set of defaults behind fingerprint and group (see ``petl_bench.identity``).
         engine_version: Of the training loop that made the numbers; different ones never share a table.
         waiting_seconds: Seconds of training spent waiting for batches.
+        skipped_steps: Steps that were left out since a loss or gradient was no number.
         resumed_at: Steps from which a training went on that had been broken off.
         evaluated: Where it was evaluated again from its trained weights; None: where it was trained.
     """
@@ -187,6 +188,7 @@ class RunRecord(Entry):
     waiting_seconds: Annotated[float, Field(ge=0)] | None = None
     history: tuple[HistoryPoint, ...] = ()
     validation: tuple[ValidationPoint, ...] = ()
+    skipped_steps: int = 0
     resumed_at: tuple[int, ...] = ()
     evaluated: Environment | None = None
     error: str | None = None

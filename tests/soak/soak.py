@@ -136,7 +136,7 @@ def damage(working: Path, draw: random.Random) -> bool:
         return False
     content = path.read_bytes()
     kind = draw.randrange(4)
-    cut = draw.randrange(len(content))
+    cut = draw.randrange(len(content) + 1)
     path.write_bytes([content[:cut], b"", content[:cut] + bytes(len(content) - cut), os.urandom(1000)][kind])
     return True
 
