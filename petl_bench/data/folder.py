@@ -203,8 +203,8 @@ def read_image(files: Sequence[Path]) -> np.ndarray:
 def unit_normals(vectors: np.ndarray, missing: np.ndarray) -> np.ndarray:
     """Return unit vectors [H, W, 3] in float32; zero where they are ``missing`` [H, W] or have no length."""
     vectors = np.where(missing[..., None], np.float32(0), vectors).astype(np.float32)
-    length = np.sqrt((vectors**2).sum(-1, keepdims=True))
-    return np.divide(vectors, length, out=np.zeros_like(vectors), where=length > 1e-6)
+    length = np.sqrt(np.einsum("hwc,hwc->hw", vectors, vectors))
+    return vectors * np.divide(1, length, out=np.zeros_like(length), where=length > 1e-6)[..., None]
 
 
 def whole_numbers(raw: np.ndarray, path: Path) -> np.ndarray:

@@ -145,8 +145,9 @@ def read_normals(files: Sequence[Path]) -> np.ndarray:
     classes = _label_map(files[1])
     rows = ((np.arange(vectors.shape[0]) + 0.5) * classes.shape[0] / vectors.shape[0]).astype(int)
     columns = ((np.arange(vectors.shape[1]) + 0.5) * classes.shape[1] / vectors.shape[1]).astype(int)
-    valid = np.isin(classes[rows[:, None], columns[None]], SHARED_WITH_NYU)
-    return unit_normals(vectors * np.array([1, -1, 1], dtype=np.float32), ~valid)
+    believed = np.zeros(int(classes.max()) + 1, dtype=bool)
+    believed[[number for number in SHARED_WITH_NYU if number < len(believed)]] = True
+    return unit_normals(vectors * np.array([1, -1, 1], dtype=np.float32), ~believed[classes[rows[:, None], columns]])
 
 
 def read_edges(files: Sequence[Path]) -> np.ndarray:
