@@ -97,10 +97,15 @@ def _mixed_together(attention: Any, bias: Tensor, own: tuple[Tensor, ...], their
 
 def _into_windows(block: Any, x: Tensor) -> Tensor:
     """Shift, pad and divide [B, H, W, C] into windows [B * nW, rows, columns, C]."""
-    rows, columns = block.window_size
     shift = block.shift_size
     shifted = torch.roll(x, (-shift[0], -shift[1]), (1, 2)) if any(shift) else x
-    return window_partition(F.pad(shifted, (0, 0, 0, -x.shape[2] % columns, 0, -x.shape[1] % rows)), (rows, columns))
+    return window_partition(_padded(block, shifted), block.window_size)
+
+
+def _padded(block: Any, x: Tensor) -> Tensor:
+    """Pad [B, H, W, C] so that windows tile it."""
+    rows, columns = block.window_size
+    return F.pad(x, (0, 0, 0, -x.shape[2] % columns, 0, -x.shape[1] % rows))
 
 
 def _out_of_windows(block: Any, windows: Tensor, height: int, width: int) -> Tensor:
@@ -114,7 +119,7 @@ def _out_of_windows(block: Any, windows: Tensor, height: int, width: int) -> Ten
 def _bias(block: Any, x: Tensor) -> Tensor:
     """Return what is added to the scores of every window of [B, H, W, C]: positions, and the mask of a shift."""
     bias = block.attn._get_rel_pos_bias()
-    mask = block.get_attn_mask(x) if block.dynamic_mask else block.attn_mask
+    mask = block.get_attn_mask(_padded(block, x)) if block.dynamic_mask else block.attn_mask
     return bias if mask is None else (bias + mask[:, None]).repeat(len(x), 1, 1, 1)
 
 
