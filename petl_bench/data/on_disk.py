@@ -149,7 +149,8 @@ def require_root(name: str, root: Path | None) -> Path:
     if root is None:
         raise UsageError(
             f"The data set {name!r} lies in files: which folder?\n"
-            f"Type: --root DIR   or: petl-bench data guide {name}   or: petl-bench data demo {name} DIR"
+            f"Type: --root DIR (or --set runtime.root=DIR)   or: petl-bench data guide {name}   or, for a miniature: "
+            f"petl-bench data demo {name} DIR"
         )
     if not root.is_dir():
         raise UsageError(f"{str(root)!r} is not a folder.\nType: petl-bench data guide {name}")

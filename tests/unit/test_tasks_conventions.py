@@ -87,7 +87,7 @@ def test_empty_truth_is_matched_by_an_empty_prediction_alone(logit: float, expec
 def test_predictions_that_are_not_numbers_are_never_above_a_threshold() -> None:
     metric = metric_of("saliency")
     metric.update(torch.full((1, 1, 4, 4), math.nan), torch.ones(1, 4, 4, dtype=torch.uint8))
-    assert metric.compute() == {"max_miou": 0.0, "max_f": 0.0, "max_f_pooled": 0.0}
+    assert metric.compute() == dict.fromkeys(("max_miou", "max_f", "max_f_pooled", "max_f_invpt"), 0.0)
 
 
 def test_small_angles_are_exact() -> None:
@@ -112,3 +112,20 @@ def test_shapes_that_do_not_belong_together_are_an_error(name: str) -> None:
     for wrong in (label.unsqueeze(1), label[:1], label[..., :1]):
         with pytest.raises(ValueError, match="Expected a prediction"):
             metric_of(name).update(prediction, wrong)
+
+
+def test_a_second_sigmoid_leaves_five_cuts_of_the_probability() -> None:
+    """F of pooled counts where sigmoid(p) > t for t = 0.05, 0.10 ... 0.95, literally."""
+    generator = torch.Generator().manual_seed(3)
+    logits = torch.randn(3, 1, 9, 11, generator=generator) * 3
+    label = (torch.rand(3, 9, 11, generator=generator) < 0.3).long()
+    label[0, :2] = 255
+    metric = TASKS["saliency"](1).metric()
+    metric.update(logits, label)
+    p, truth = logits[:, 0].sigmoid()[label != 255], label[label != 255] == 1
+    best = 0.0
+    for percent in range(5, 96, 5):
+        found = p.sigmoid() > percent / 100
+        hits = float((found & truth).sum())
+        best = max(best, 1.3 * hits / float(found.sum() + 0.3 * truth.sum()))
+    assert metric.compute()["max_f_invpt"] == pytest.approx(100 * best, rel=1e-6)

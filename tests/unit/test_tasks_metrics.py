@@ -100,6 +100,7 @@ def saliency_values(prediction: np.ndarray, label: np.ndarray) -> Values:
         "max_miou": 100 * max(fmean(foreground_iou(p > cut, t) for p, t in kept) for cut in cuts),
         "max_f": 100 * max(fmean(f_score(p > cut, t, 0.3) for p, t in kept) for cut in cuts),
         "max_f_pooled": 100 * max(f_score(everything > np.float32(cut), truth, 0.3) for cut in POOLED_THRESHOLDS),
+        "max_f_invpt": 100 * max(f_score(1 / (1 + np.exp(-everything)) > cut, truth, 0.3) for cut in POOLED_THRESHOLDS),
     }
     return values, [100 * foreground_iou(p > 0.5, t) if len(t) else math.nan for p, t in parts]
 
