@@ -32,10 +32,7 @@ def write_demo(name: str, root: Path, *, images: int = 12, size: int = 128) -> N
         raise unknown_name("miniature", name, WRITERS, command=f"petl-bench data demo pascal-context {root}")
     if images < 3:
         raise UsageError(f"--images {images}: 3 or more are expected, to train and to test on.")
-    if root.exists() and (not root.is_dir() or any(root.iterdir())):
-        raise UsageError(
-            f"{str(root)!r} is not empty, and nothing is overwritten.\nType: petl-bench data demo {name} NEW"
-        )
+    require_empty(root, f"demo {name}")
     names = [f"2008_{index:06d}" for index in range(1, images + 1)]
     train = names[: max(1, 2 * images // 3)]
     write, finish = WRITERS[name]
@@ -45,6 +42,14 @@ def write_demo(name: str, root: Path, *, images: int = 12, size: int = 128) -> N
         rows = slice(size // 8, size // 8 + 3 * size // 4)
         write(root, one, picture.image[rows], {task: label[rows] for task, label in picture.labels.items()})
     finish(root, train, names[len(train) :])
+
+
+def require_empty(root: Path, command: str) -> None:
+    """Raise UsageError unless a folder is empty or not there."""
+    if root.exists() and (not root.is_dir() or any(root.iterdir())):
+        raise UsageError(
+            f"{str(root)!r} is not empty, and nothing is overwritten.\nType: petl-bench data {command} NEW"
+        )
 
 
 def _png(path: Path, array: np.ndarray) -> None:

@@ -1,4 +1,4 @@
-"""The commands ``data check``, ``data guide`` and ``data demo``."""
+"""The commands ``data check``, ``data guide``, ``data unpack`` and ``data demo``."""
 
 from pathlib import Path
 from typing import Annotated
@@ -63,6 +63,23 @@ def guide_command(name: NameArgument) -> None:
     if name not in known:
         raise unknown_name("dataset", name, known, command="petl-bench list datasets")
     typer.echo(known[name].attributes.get("guide", known[name].summary).strip())
+
+
+@app.command("unpack")
+def unpack_command(
+    source: Annotated[Path, typer.Argument(help="A folder with train*.parquet and test*.parquet.")],
+    folder: Annotated[Path, typer.Argument(help="An empty folder, or one to make.")],
+) -> None:
+    """Write parquet files, as the hub passes them on, into a `folder` that runs read."""
+    from rich.console import Console
+
+    from petl_bench.audit.unpack import unpack
+    from petl_bench.terminal import bar
+
+    with bar(Console(stderr=True)) as shown:
+        line = shown.add_task("unpack", total=None, state="")
+        said = unpack(source, folder, lambda done, total: shown.update(line, completed=done, total=total))
+    typer.echo(f"{said}\nType: petl-bench data check folder --root {folder}")
 
 
 @app.command("demo")

@@ -105,7 +105,7 @@ NAME.* for the pictures that have a label, lists of names, and this file, `datas
     folder = "masks"          # if it is not the task's name
 
 Also: `[images] folder = "rgb"`. Pictures without a label of a task stay in the list and have no truth there.
-EXR files are not read: save them as npy.
+EXR files are not read: save them as npy. Parquet files of the hub: petl-bench data unpack SOURCE DIR.
 """
 
     @classmethod

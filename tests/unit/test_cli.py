@@ -38,6 +38,7 @@ FLAGS = {
     "data": set(),
     "data check": {"--root", "--limit", "--out"},
     "data guide": set(),
+    "data unpack": set(),
     "data demo": {"--images", "--size"},
     "new": {"--out"},
     "pretrain": {"--resume"},
