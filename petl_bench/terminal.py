@@ -12,6 +12,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from petl_bench.escape import csv as csv_cell
+from petl_bench.escape import plain
+
 NAME = 28  # characters of a name, which is kept on one line
 
 
@@ -23,7 +26,7 @@ def print_rows(rows: Sequence[Mapping[str, Any]], form: str, title: str) -> None
         text = io.StringIO()
         writer = csv.DictWriter(text, fieldnames=list(rows[0]) if rows else [], lineterminator="\n")
         writer.writeheader()
-        writer.writerows({key: _plain(value) for key, value in row.items()} for row in rows)
+        writer.writerows({key: csv_cell(_plain(value)) for key, value in row.items()} for row in rows)
         sys.stdout.write(text.getvalue())
     else:
         header = list(rows[0]) if rows else []
@@ -32,7 +35,7 @@ def print_rows(rows: Sequence[Mapping[str, Any]], form: str, title: str) -> None
 
 def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print a table of text; columns that hold numbers are right-aligned."""
-    table = Table(title=title, title_justify="left", header_style="bold")
+    table = Table(title=plain(title), title_justify="left", header_style="bold")
     for number, name in enumerate(header):
         numeric = all(_is_number(row[number]) for row in rows) and bool(rows)
         table.add_column(
@@ -42,7 +45,7 @@ def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]
             no_wrap=number == 0 and all(len(row[0]) <= NAME for row in rows),
         )
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(plain, row))
     width = None if sys.stdout.isatty() else 160
     Console(width=width, highlight=False, markup=False).print(table)
 

@@ -91,7 +91,11 @@ def write_curve(folder: Path, history: Sequence[HistoryPoint]) -> None:
 def read_record(path: Path) -> RunRecord | None:
     """Read one record of any version; None if the file is none: a foreign file is no error of the report."""
     try:
-        return RunRecord.model_validate(migrate(json.loads(path.read_text(encoding="utf-8"))))
+        text = path.read_text(encoding="utf-8")
+        content = json.loads(text)
+        if "\\ud" in text.lower():
+            json.dumps(content, ensure_ascii=False).encode()  # half a character cannot be written anywhere
+        return RunRecord.model_validate(migrate(content))
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None
 

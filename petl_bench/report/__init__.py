@@ -8,6 +8,7 @@ from types import ModuleType
 
 import pandas as pd
 
+from petl_bench import escape
 from petl_bench.plan import Roles
 from petl_bench.report.analysis import analyse
 from petl_bench.report.frames import Frames, frames
@@ -80,7 +81,7 @@ def report(folders: Sequence[Path], out: Path, roles: Roles, metrics: Mapping[st
         (scratch / FIGURES).mkdir()
         sections = [write_group(scratch, analysis, palette) for analysis in analyses]
         if analyses:
-            runs_frame(analyses).to_csv(scratch / RUNS, index=False)
+            runs_frame(analyses).map(escape.csv).to_csv(scratch / RUNS, index=False)
         scaling = scaling_section(folders, scratch)
         (scratch / PAGE).write_text(render(sections, loaded, notes) + scaling, encoding="utf-8")
         files = sorted(path.relative_to(scratch) for path in scratch.rglob("*") if path.is_file())

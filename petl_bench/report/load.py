@@ -14,6 +14,7 @@ import numpy as np
 from petl_bench.errors import UsageError, unknown_name
 from petl_bench.identity import content_of, flatten
 from petl_bench.records.run import HistoryPoint, RunRecord, TaskResult
+from petl_bench.records.sound import is_sound
 from petl_bench.records.store import CURVE, PICTURE, RECORD, SCORES, read_record, read_scores
 
 _USED_SETTINGS = (
@@ -198,7 +199,7 @@ def _record_files(folder: Path) -> list[Path]:
 
 def _read(path: Path) -> Run | None:
     record = read_record(path)
-    if record is None:
+    if record is None or not is_sound(record):
         return None
     settings = {key: value for key, value in flatten(record.config) if not key.startswith("runtime.")}
     if any(settings.get(key) is None for key in _USED_SETTINGS) or not isinstance(settings["tasks"], list):

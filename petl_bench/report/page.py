@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from jinja2 import Environment, StrictUndefined
 
+from petl_bench import escape
 from petl_bench.report.analysis import Analysis
 from petl_bench.report.load import Loaded
 from petl_bench.report.tables import main_table, paired_table, to_markdown
@@ -130,4 +131,4 @@ def render(sections: Sequence[Section], loaded: Loaded, notes: Sequence[str]) ->
 
 def _first_lines(text: str) -> str:
     lines = [line.strip() for line in text.strip().splitlines() if line.strip()]
-    return " ".join(lines)[:400]
+    return escape.markdown(" ".join(lines)[:400])

@@ -41,7 +41,7 @@ def rank_among_kin(rows: Iterable[Row]) -> dict[str, int]:
 def figure(path: Path, *, width: float, height: float) -> Generator[Figure, None, None]:
     """Give an empty figure of ``width`` x ``height`` inches and save it as PNG."""
     settings: dict[Any, Any] = {**sns.axes_style("whitegrid"), **sns.plotting_context("paper", font_scale=1.15)}
-    with mpl.rc_context(settings):
+    with mpl.rc_context({**settings, "text.parse_math": False}):  # a name with a dollar is no formula
         layout = ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.06)
         drawn = Figure(figsize=(width, height), dpi=DOTS_PER_INCH, layout=layout)
         canvas = FigureCanvasAgg(drawn)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from petl_bench import escape
 from petl_bench.report.aggregate import Column, Row
 from petl_bench.report.analysis import Analysis
 from petl_bench.report.paired import PairedRow
@@ -57,14 +58,14 @@ def paired_table(analysis: Analysis) -> pd.DataFrame:
 
 def to_markdown(table: pd.DataFrame) -> str:
     """Return a GitHub table: first column left, the others right."""
-    cells = table.map(lambda cell: cell.replace("|", r"\|").replace("\n", " "))
+    cells = table.map(escape.markdown).rename(columns=escape.markdown)
     sides = ["left", *["right"] * (len(table.columns) - 1)]
     return cells.to_markdown(index=False, disable_numparse=True, colalign=sides)
 
 
 def to_latex(table: pd.DataFrame) -> str:
     """Return a ``tabular`` for the package booktabs, every cell escaped."""
-    style = table.style.hide(axis="index")
+    style = table.map(escape.plain).rename(columns=escape.plain).style.hide(axis="index")
     style.format(escape="latex").format_index(escape="latex", axis=1)
     return with_symbols(style.to_latex(hrules=True, column_format="l" + "r" * (len(table.columns) - 1)))
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from petl_bench import escape
 from petl_bench.errors import UsageError
 from petl_bench.files import appearing_folder
 from petl_bench.report.analysis import Analysis
@@ -38,9 +39,9 @@ def write_group(folder: Path, analysis: Analysis, colours: Colours) -> Section:
     table = main_table(analysis)
     (folder / TABLES / f"{stem}.md").write_text(to_markdown(table) + "\n", encoding="utf-8")
     (folder / TABLES / f"{stem}.tex").write_text(to_latex(table), encoding="utf-8")
-    to_frame(analysis).to_csv(folder / TABLES / f"{stem}.csv", index=False)
+    to_frame(analysis).map(escape.csv).to_csv(folder / TABLES / f"{stem}.csv", index=False)
     if analysis.paired:
-        paired_frame(analysis).to_csv(folder / TABLES / f"{stem}-paired.csv", index=False)
+        paired_frame(analysis).map(escape.csv).to_csv(folder / TABLES / f"{stem}-paired.csv", index=False)
     notes, figures = list(analysis.notes), list[tuple[str, str]]()
     for name, caption, draw in _DRAWINGS:
         path = folder / FIGURES / f"{stem}-{name}.png"

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from petl_bench import escape
 from petl_bench.records.scaling import ScalingRecord, ScalingRow
 
 PHASES = {"infer": "Inference", "train": "Training step"}
@@ -128,5 +129,5 @@ def agreement_table(record: ScalingRecord) -> str:
 
 def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Return a table in Markdown."""
-    lines = (header, ["---" for _ in header], *rows)
+    lines = (header, ["---" for _ in header], *([escape.markdown(cell) for cell in row] for row in rows))
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
