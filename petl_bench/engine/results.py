@@ -20,8 +20,14 @@ from petl_bench.records.store import PICTURE, WEIGHTS, write_scores, write_stati
 from petl_bench.tasks.base import TaskSpec
 
 EVALUATION_BATCH = 50
-"""Images of a pass in evaluation. No number depends on it."""
+EVALUATION_PIXELS = EVALUATION_BATCH * 224 * 224
+"""The most images, and pixels, of a pass in evaluation. No number depends on them."""
 PICTURES = 4
+
+
+def evaluation_batch(image_size: int) -> int:
+    """Return how many images of [image_size, image_size] are scored in one pass."""
+    return max(1, min(EVALUATION_BATCH, EVALUATION_PIXELS // image_size**2))
 
 
 def assess(
@@ -51,18 +57,18 @@ def assess(
     Returns:
         The metrics by task.
     """
-    testing = opened["test"]
+    testing, batch = opened["test"], evaluation_batch(config.dataset.image_size)
     with clock.phase("evaluate"):
         measured = evaluate(
             model,
             specs,
             testing,
-            batch_size=EVALUATION_BATCH,
+            batch_size=batch,
             tell=lambda images: watch("evaluate", images, len(testing), ""),
             accelerator=accelerator,
         )
         trivial = {
-            task: trivial_values(task, spec, config, draft.data_hash, opened.__getitem__, batch_size=EVALUATION_BATCH)
+            task: trivial_values(task, spec, config, draft.data_hash, opened.__getitem__, batch_size=batch)
             for task, spec in specs.items()
         }
     with clock.phase("pictures"):

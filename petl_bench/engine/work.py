@@ -16,7 +16,7 @@ from petl_bench.engine.clock import Clock, Watch
 from petl_bench.engine.evaluate import evaluate
 from petl_bench.engine.frozen import frozen_digests, require_counted, require_unmoved
 from petl_bench.engine.keep import Keeper, Say
-from petl_bench.engine.results import EVALUATION_BATCH, assess
+from petl_bench.engine.results import assess, evaluation_batch
 from petl_bench.engine.saved import put_into
 from petl_bench.engine.signals import Stop
 from petl_bench.engine.train import Progress, train
@@ -160,7 +160,7 @@ class Work:
                 model,
                 specs,
                 apart,
-                batch_size=EVALUATION_BATCH,
+                batch_size=evaluation_batch(config.dataset.image_size),
                 tell=lambda images: self.watch("validate", images, len(apart), ""),
                 accelerator=self.accelerator,
             )

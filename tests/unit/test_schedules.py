@@ -127,6 +127,9 @@ def test_what_was_seen_so_far_is_part_of_the_state_of_a_training() -> None:
     config = resolved("lora", dataset={"name": "noise"})
     loop = Loop(build(config), task_specs(config), config, make_accelerator(config))
     loop.validate(lambda: {"semseg": {"miou": 12.5}})
+    assert loop.model.training
+    loop.validate(lambda: {} if loop.model.for_inference().training else {"semseg": {"miou": 13.0}})
+    assert all(module.training for module in loop.model.modules())
     again = Loop(build(config), task_specs(config), config, make_accelerator(config))
     again.load_state_dict(loop.state_dict())
     assert again.validation == loop.validation
