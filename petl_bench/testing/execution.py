@@ -276,7 +276,7 @@ RULES: dict[str, Callable[[Growth], None]] = {
 
 
 def execution_as_declared(subject: Subject) -> None:
-    """T tasks are run as the declared execution says: shared, tapped, side, streamed, forked or replicated."""
+    """T tasks are run as declared: shared, tapped, side, streamed, forked, branched or replicated."""
     one, many = _see(subject, TASKS[:1]), _see(subject, TASKS)
     declared = many.method.execution
     assert declared in RULES, f"unknown execution {declared!r}: there are {', '.join(RULES)}"
