@@ -1,6 +1,7 @@
 """From what was asked to resolved runs: ``plan(settings) -> RunConfig`` and ``expand(experiment)``. Pure functions."""
 
 import itertools
+import re
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -77,7 +78,7 @@ def plan(settings: Mapping[str, Any], vocabulary_of: VocabularyOf) -> RunConfig:
     """
     asked = merge(DEFAULTS, settings)
     budget = asked["budget"]
-    if budget not in BUDGETS:
+    if not isinstance(budget, str) or budget not in BUDGETS:
         raise unknown_name("budget", str(budget), BUDGETS, command="petl-bench run ... --budget quick")
     for section in asked:
         if section not in RunConfig.model_fields:
@@ -130,7 +131,7 @@ def choose_tasks(asked: Any, available: tuple[str, ...], dataset: str) -> tuple[
         UsageError: Too few, too many, unknown or repeated tasks.
     """
     if isinstance(asked, str):
-        asked = int(asked) if asked.lstrip("-").isdigit() else [name.strip() for name in asked.split(",")]
+        asked = int(asked) if re.fullmatch("-?[0-9]{1,9}", asked) else [name.strip() for name in asked.split(",")]
     if isinstance(asked, int) and not isinstance(asked, bool):
         if not 1 <= asked <= len(available):
             raise UsageError(

@@ -119,7 +119,10 @@ def run_command(
             f"The experiment {experiment!r} names its methods itself: give it no --method and no method.* setting.\n"
             f"Type: petl-bench run {experiment}   or: petl-bench run --method vmt"
         )
-    if experiment is None and "name" not in asked.get("method", {}):
+    named = asked.get("method", {})
+    if not isinstance(named, dict):
+        raise UsageError(f"method = {named!r}: a section is expected.\nType: --method vmt   or: --set method.name=vmt")
+    if experiment is None and "name" not in named:
         raise UsageError("Which method?\nType: petl-bench run --method vmt --tasks 4   or: petl-bench list methods")
     if experiment is None:
         settings: tuple[dict[str, Any], ...] = (asked,)

@@ -5,7 +5,12 @@ params    the same, or semseg:21,normals:3 likewise, or with channels of one's o
 scaling   1,2,4,8,16                       numbers of tasks, to compare
 """
 
+import re
+
 from petl_bench.errors import UsageError
+
+MOST_SEEDS = 10_000
+NUMBER = re.compile("[0-9]{1,15}")
 
 
 def tasks_of_a_run(text: str) -> str:
@@ -44,7 +49,7 @@ def numbers_of_tasks(text: str, *, at_least: int = 2) -> tuple[int, ...]:
         UsageError: Too few, or something else than numbers from 1 up.
     """
     parts = [part.strip() for part in text.split(",")]
-    if not all(part.isascii() and part.isdigit() and int(part) for part in parts) or len(set(parts)) < at_least:
+    if not all(NUMBER.fullmatch(part) and int(part) for part in parts) or len(set(parts)) < at_least:
         raise UsageError(
             f"--tasks {text}: {at_least} or more numbers of tasks are expected; `run` and `params` take names.\n"
             "Type: --tasks 1,2,4,8,16"
@@ -62,9 +67,11 @@ def seeds_of(text: str) -> tuple[int, ...]:
     for part in text.split(","):
         first, dash, last = (piece.strip() for piece in part.partition("-"))
         last = last if dash else first
-        if not (first.isascii() and last.isascii() and first.isdigit() and last.isdigit() and int(first) <= int(last)):
+        if not (NUMBER.fullmatch(first) and NUMBER.fullmatch(last) and int(first) <= int(last)):
             raise UsageError(
-                f"--seeds {text}: whole numbers or ranges are expected.\nType: --seeds 0-4   or: --seeds 0,1,2"
+                f"--seeds {text[:60]}: whole numbers or ranges are expected.\nType: --seeds 0-4   or: --seeds 0,1,2"
             )
+        if int(last) - int(first) >= MOST_SEEDS:
+            raise UsageError(f"--seeds {text[:60]}: {MOST_SEEDS} seeds are the most.\nType: --seeds 0-4")
         seeds += range(int(first), int(last) + 1)
     return tuple(dict.fromkeys(seeds))
