@@ -5,8 +5,7 @@ from typing import Any
 
 from petl_bench import plugins
 from petl_bench.config import RunConfig, merge
-from petl_bench.data.on_disk import FileDataset
-from petl_bench.data.protocols import PROTOCOLS
+from petl_bench.data.on_disk import FileConfig
 from petl_bench.ledger import count
 from petl_bench.measure.count.meta import build_on_meta
 from petl_bench.measure.count.published import Source
@@ -20,11 +19,9 @@ def plan_lines(configs: Sequence[RunConfig]) -> list[str]:
     dataset = plugins.load("datasets", data.name)
     images = f"train {min(data.train_images, dataset.count_train_images(data, config.runtime.folder)):,}"
     text = f"data: {data.name}, {data.image_size} px, {images}, test at most {data.test_images:,}"
-    if issubclass(dataset, FileDataset):
-        name: str = data.model_dump()["protocol"]
-        protocol = (PROTOCOLS | dict(dataset.protocols))[name]
-        text += f", protocol {name}" + (f" (its flaws: {'; '.join(protocol.flaws)})" if protocol.flaws else "")
-    lines.append(text)
+    if isinstance(data, FileConfig):
+        text += f", protocol {data.protocol}, scored at {data.eval_at} size"
+    lines += [text, *(f"caveat: {caveat}" for caveat in dataset.caveats(data))]
     epochs = f"{train.epochs:,} epochs = " if train.epochs else ""
     parts = f" in {train.accumulation} parts" if train.accumulation > 1 else ""
     lines.append(

@@ -71,6 +71,11 @@ class DenseDataset(ABC):
         return {name: DataTask(name, channels) for name, channels in cls.tasks.items()}
 
     @classmethod
+    def caveats(cls, config: DatasetConfig) -> tuple[str, ...]:
+        """Return what a reader of a table has to know about how pictures and labels were treated, a phrase each."""
+        return ()
+
+    @classmethod
     def count_train_images(cls, config: DatasetConfig, root: Path | None) -> int:
         """Return how many images are trained on.
 

@@ -43,7 +43,7 @@ class Layout:
     """What lies in a folder.
 
     Attributes:
-        packaging: Which of the known packagings it is; empty where there is one alone.
+        packaging: Which of the known packagings it is, its first word for records; empty where there is one alone.
         splits: Ids of ``train`` and ``test``.
         images: Of every id.
         labels: By task; a task whose files are not there has a source without files.

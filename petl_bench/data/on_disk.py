@@ -68,7 +68,7 @@ class FileDataset(DenseDataset):
         self._tasks = tuple(tasks)
         self.ids = _chosen(self.layout, split, config)
         _require_files(self.layout, self.ids, self._tasks, self.name)
-        protocol = (PROTOCOLS | dict(self.protocols))[config.protocol]
+        protocol = self.protocol_of(config)
         self._is_native = config.eval_at == "native"
         self._pipeline = Pipeline(protocol, config.image_size, flips=config.flip)
 
@@ -82,6 +82,17 @@ class FileDataset(DenseDataset):
         """
 
     @classmethod
+    def protocol_of(cls, config: FileConfig) -> Protocol:
+        """Return the protocol of a config, with the numbers of this data set."""
+        return (PROTOCOLS | dict(cls.protocols))[config.protocol]
+
+    @classmethod
+    def caveats(cls, config: DatasetConfig) -> tuple[str, ...]:
+        """Return the flaws of the protocol."""
+        assert isinstance(config, FileConfig)
+        return tuple(f"protocol {config.protocol}: {flaw}" for flaw in cls.protocol_of(config).flaws)
+
+    @classmethod
     def count_train_images(cls, config: DatasetConfig, root: Path | None) -> int:
         """Return how many images of the folder are trained on; without one, of the whole data set as published."""
         assert isinstance(config, FileConfig)
@@ -93,7 +104,7 @@ class FileDataset(DenseDataset):
     def content_hash(cls, config: DatasetConfig, *, root: Path | None = None, tasks: Sequence[str] = ()) -> str:
         """Return a digest of the lists of images and of a sample of files."""
         layout = cls.look(root)
-        parts = (cls.name, str(READER_VERSION), layout.packaging, layout.digest(tasks))
+        parts = (cls.name, str(READER_VERSION), layout.packaging.partition(" ")[0], layout.digest(tasks))
         return "/".join(part for part in parts if part)
 
     def __len__(self) -> int:

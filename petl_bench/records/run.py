@@ -163,6 +163,7 @@ class RunRecord(Entry):
     Attributes:
         hash_version: The set of defaults behind fingerprint and group (see ``petl_bench.identity``).
         engine_version: Of the training loop that made the numbers; different ones never share a table.
+        caveats: What a reader has to know about how pictures and labels were treated, such as flaws of a protocol.
         waiting_seconds: Seconds of training spent waiting for batches.
         skipped_steps: Steps that were left out since a loss or gradient was no number.
         resumed_at: Steps from which a training went on that had been broken off.
@@ -181,6 +182,7 @@ class RunRecord(Entry):
     data_hash: str
     execution: str
     environment: Environment
+    caveats: tuple[str, ...] = ()
     metrics: dict[str, TaskResult] = {}
     parameters: Ledger | None = None
     seconds: Seconds = Seconds()

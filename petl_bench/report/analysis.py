@@ -88,6 +88,10 @@ def _warnings(comparison: Comparison, cells: Sequence[Column]) -> list[str]:
         notes.append(
             f"Controls on other initial weights than the rest, compared with it on purpose: {', '.join(others)}."
         )
+    notes += [
+        f"Caveat, {caveat}."
+        for caveat in dict.fromkeys(caveat for run in comparison.runs for caveat in run.record.caveats)
+    ]
     split = sorted({column.task for column in cells if column.name != column.task})
     if split:
         notes.append(

@@ -19,6 +19,8 @@ _COMMON = (
     ("Batch size", "train.batch_size"),
     ("Precision", "train.precision"),
 )
+_OF_FILES = (("Protocol", "dataset.protocol"), ("Scored at", "dataset.eval_at"))
+"""Settings that not every data set has."""
 _RATE = "train.learning_rate."
 
 
@@ -26,9 +28,12 @@ def facts(rows: Sequence[Row]) -> Iterator[tuple[str, str]]:
     """Yield (what, text) for the runs of a table; where rows differ the text names them."""
     for what, key in _COMMON:
         yield what, _most_and_rest(_holders(rows, lambda run, key=key: run.settings.get(key, "-")))
+    for what, key in _OF_FILES:
+        if any(key in run.settings for row in rows for run in row.runs):
+            yield what, _most_and_rest(_holders(rows, lambda run, key=key: run.settings.get(key, "-")))
     yield "Tasks", _most_and_rest(_holders(rows, lambda run: ", ".join(run.tasks)))
     yield "Initial weights (hash)", _most_and_rest(_holders(rows, _weights))
-    yield "Data (hash)", _most_and_rest(_holders(rows, lambda run: run.record.data_hash[:12]))
+    yield "Data (hash)", _most_and_rest(_holders(rows, lambda run: _data(run)))
     yield "Peak learning rates", _most_and_rest(_holders(rows, _learning_rates))
     seeds = {run.folder: ", ".join(map(str, row.seeds)) for row in rows for run in row.runs}
     yield "Training loop (version)", _most_and_rest(_holders(rows, lambda run: run.record.engine_version))
@@ -51,6 +56,12 @@ def environment_notes(rows: Sequence[Row]) -> list[str]:
         if len(holders) > 1:
             notes.append(f"The environment differs among rows in `{key}`: {_in_words(holders)}.")
     return notes
+
+
+def _data(run: Run) -> str:
+    """Return the data's hash with as much of its digest as tells one from another."""
+    named, slash, digest = run.record.data_hash.rpartition("/")
+    return named + slash + digest[:12]
 
 
 def _holders(rows: Sequence[Row], value_of: Callable[[Run], object]) -> dict[str, list[str]]:

@@ -10,6 +10,7 @@ from conftest import resolved
 from petl_bench import plan, plugins
 from petl_bench.audit.demo import write_demo
 from petl_bench.cli.dry_run import count_rows, plan_lines, published_rows
+from petl_bench.cli.main import main
 from petl_bench.engine.run import run
 from petl_bench.measure.count.published import read_claims
 from petl_bench.records.run import RunRecord
@@ -46,6 +47,8 @@ def test_every_protocol_runs_from_files_to_a_record(
     assert record.data_hash.startswith(f"{name}/1/")
     assert str(roots[name]) not in record.model_dump_json()
     assert record.config["train"]["epochs"] == 2
+    assert any("wraps round" in caveat for caveat in record.caveats) == (protocol == "mtl")
+    assert any("background" in caveat for caveat in record.caveats) == (protocol == "mtl")
     edges = record.metrics["edges"]
     tolerance = {"pascal-context": "0.0075", "nyud": "0.011"}[name]
     assert edges.chosen.convention == f"ods_f_thin99/1[0.01:0.99:99,{tolerance},nearest]@64x64/test:2"
@@ -67,6 +70,21 @@ def test_predictions_are_scored_at_native_size_where_the_protocol_does(roots: di
     record = recorded("pascal-context", roots["pascal-context"], tmp_path, ("semseg", "normals"), **settings)
     assert record.metrics["semseg"].chosen.convention == "miou/1@native/test:2"
     assert np.isfinite(record.metrics["normals"].chosen.trivial)
+
+
+def test_a_table_says_the_protocol_and_its_flaws(roots: dict[str, Path], tmp_path: Path) -> None:
+    recorded("nyud", roots["nyud"], tmp_path / "runs", ("depth",), protocol="mtl")
+    assert main_of("report", str(tmp_path / "runs"), "--out", str(tmp_path / "report")) == 0
+    page = (tmp_path / "report" / "report.md").read_text(encoding="utf-8")
+    assert "Caveat, protocol mtl: cubic interpolation wraps round at 0 and 255." in page
+    assert "nyud/1/C/" in page
+    assert any("Protocol" in line and "mtl" in line for line in page.splitlines())
+
+
+def main_of(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as left:
+        main(list(arguments))
+    return int(left.value.code or 0)
 
 
 def test_labels_that_lack_for_some_images_are_counted(roots: dict[str, Path], tmp_path: Path) -> None:
