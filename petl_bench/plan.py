@@ -78,7 +78,7 @@ def plan(settings: Mapping[str, Any], vocabulary_of: VocabularyOf) -> RunConfig:
     """
     asked = merge(DEFAULTS, settings)
     budget = asked["budget"]
-    if not isinstance(budget, str) or budget not in BUDGETS:
+    if str(budget) not in BUDGETS:
         raise unknown_name("budget", str(budget), BUDGETS, command="petl-bench run ... --budget quick")
     for section in asked:
         if section not in RunConfig.model_fields:

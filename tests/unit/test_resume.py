@@ -1,5 +1,6 @@
 """A run that is broken off goes on from where it was, and ends as if nothing had happened."""
 
+import multiprocessing
 import os
 import shutil
 import signal
@@ -243,3 +244,30 @@ def test_a_failure_keeps_its_last_state_and_a_finished_record_outlives_it(tmp_pa
     again = run(config, Store(tmp_path), breaking(5, fail), force=True).record
     assert again.status == "failed"
     assert Store(tmp_path).find(finished.folder_name) == finished
+
+
+def test_a_killed_data_worker_fails_the_run_and_costs_no_step(
+    undisturbed: tuple[Path, RunRecord], tmp_path: Path
+) -> None:
+    def kill() -> None:
+        for worker in multiprocessing.active_children():
+            worker.kill()
+            worker.join()
+
+    config = smoke(runtime={"workers": 1})
+    failed = run(config, Store(tmp_path), breaking(3, kill)).record
+    assert failed.status == "failed"
+    assert "DataLoader worker" in (failed.error or "")
+    header = header_of(working(tmp_path) / CHECKPOINT)
+    assert header is not None
+    record = run(config, Store(tmp_path)).record
+    assert record.resumed_at == (header.step,)
+    assert header.step >= 3
+    assert_same(undisturbed[0], tmp_path, undisturbed[1], record)
+
+
+def test_a_working_folder_that_vanishes_ends_the_run_in_words(tmp_path: Path) -> None:
+    config = smoke(runtime={"checkpoint_steps": 1})
+    with pytest.raises(UsageError, match="its folder was removed"):
+        run(config, Store(tmp_path), breaking(3, lambda: shutil.rmtree(working(tmp_path))))
+    assert [path for path in tmp_path.iterdir() if not path.name.startswith(".")] == []
