@@ -78,9 +78,8 @@ def _show(outcome: Outcome, console: Console) -> None:
     print_table(f"{record.method}, seed {record.seed}{found}", header, rows)
     print(f"data: {record.data_hash}")
     for task, result in record.metrics.items():
-        images = int(result.chosen.convention.rpartition(":")[2])
-        if result.labelled_images is not None and result.labelled_images < images:
-            print(f"{task}: {result.labelled_images} of {images} test images have a label")
+        if result.labelled_images is not None and result.labelled_images < result.scored_images:
+            print(f"{task}: {result.labelled_images} of {result.scored_images} test images have a label")
     ledger = record.parameters
     if ledger is not None:
         percent = 100 * ledger.method / ledger.backbone

@@ -56,6 +56,12 @@ class TaskResult(Entry):
         return self
 
     @property
+    def scored_images(self) -> int:
+        """The number of test images, as its convention has it; 0 if it says none."""
+        number = self.chosen.convention.rpartition(":")[2]
+        return int(number) if number.isascii() and number.isdecimal() else 0
+
+    @property
     def chosen(self) -> MetricValue:
         """The number that stands for the task."""
         return self.metrics[self.primary]

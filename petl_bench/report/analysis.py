@@ -92,6 +92,14 @@ def _warnings(comparison: Comparison, cells: Sequence[Column]) -> list[str]:
         f"Caveat, {caveat}."
         for caveat in dict.fromkeys(caveat for run in comparison.runs for caveat in run.record.caveats)
     ]
+    partly = {
+        f"{result.labelled_images} of {result.scored_images} for `{task}`"
+        for run in comparison.runs
+        for task, result in run.record.metrics.items()
+        if result.labelled_images is not None and result.labelled_images < result.scored_images
+    }
+    if partly:
+        notes.append(f"Test images with a label: {', '.join(sorted(partly))}.")
     split = sorted({column.task for column in cells if column.name != column.task})
     if split:
         notes.append(

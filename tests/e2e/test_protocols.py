@@ -98,6 +98,9 @@ def test_labels_that_lack_for_some_images_are_counted(roots: dict[str, Path], tm
     labelled = {task: result.labelled_images for task, result in record.metrics.items()}
     assert labelled == {"semseg": 1, "saliency": 2, "normals": 1}
     assert all(np.isfinite(result.score) for result in record.metrics.values())
+    assert main_of("report", str(tmp_path / "runs"), "--out", str(tmp_path / "report")) == 0
+    page = (tmp_path / "report" / "report.md").read_text(encoding="utf-8")
+    assert "Test images with a label: 1 of 2 for `normals`, 1 of 2 for `semseg`." in page
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
