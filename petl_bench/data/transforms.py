@@ -9,10 +9,9 @@ from petl_bench.data.batch import Batch
 def flip(batch: Batch, mirrored: Tensor) -> Batch:
     """Mirror the images where ``mirrored`` [B] is true, and the labels with them; normals negate their x component."""
     labels = {task: _mirror(label, mirrored) for task, label in batch.labels.items()}
-    for task, label in labels.items():
-        if label.dim() == 4:
-            sign = torch.where(mirrored, -1.0, 1.0).to(label)
-            labels[task] = label * torch.stack([sign, sign.abs(), sign.abs()], 1)[:, :, None, None]
+    if "normals" in labels:
+        sign = torch.where(mirrored, -1.0, 1.0).to(labels["normals"])
+        labels["normals"] = labels["normals"] * torch.stack([sign, sign.abs(), sign.abs()], 1)[:, :, None, None]
     return Batch(_mirror(batch.images, mirrored), labels)
 
 
