@@ -31,6 +31,7 @@ from petl_bench.cli.options import (
     settings_of,
 )
 from petl_bench.cli.scaling import bench_peers_command, scaling_command
+from petl_bench.cli.store import store_command
 from petl_bench.cli.sweep import status_command, sweep_command
 from petl_bench.cli.tasks import seeds_of, tasks_of_a_run, tasks_or_channels
 from petl_bench.config import RunConfig, merge
@@ -41,7 +42,7 @@ _STARTED = time.perf_counter()
 GROUPS = {
     "Train": ("run", "sweep", "status", "report"),
     "Measure": ("params", "scaling", "bench-peers", "claims", "groups"),
-    "Inspect": ("list", "check", "data"),
+    "Inspect": ("store", "list", "check", "data"),
     "Extend": ("new", "pretrain"),
 }
 
@@ -295,6 +296,7 @@ def claims_command(format_: FormatOption = Format.TABLE) -> None:
 
 app.command("sweep")(sweep_command)
 app.command("status")(status_command)
+app.command("store")(store_command)
 app.command("scaling")(scaling_command)
 app.command("groups")(groups_command)
 app.add_typer(data_app, name="data")

@@ -50,8 +50,18 @@ def clear_scratch(folder: Path) -> None:
     """Remove what a killed process left half-written; for the owner of the claim."""
     for path in folder.glob(f"{SCRATCH}*"):
         shutil.rmtree(path, ignore_errors=True)
-    for path in folder.glob(f".{CHECKPOINT}-*"):
+    for path in _half_written(folder):
         path.unlink(missing_ok=True)
+
+
+def has_scratch(folder: Path) -> bool:
+    """Return whether a process left something half-written in a working folder."""
+    return any(folder.glob(f"{SCRATCH}*")) or bool(_half_written(folder))
+
+
+def _half_written(folder: Path) -> list[Path]:
+    """Return files that never got their names; safetensors calls its own ``.tmp`` and six characters."""
+    return [path for pattern in (f".{CHECKPOINT}-*", ".tmp??????") for path in folder.glob(pattern)]
 
 
 def clear(folder: Path) -> None:

@@ -21,6 +21,7 @@ FLAGS = {
         "--launcher", "--jobs", "--seeds", "--retry", "--budget", "--set", "--device", "--root", "--out", "--dry-run",
     },
     "status": {"--format"},
+    "store": {"--repair"},
     "report": {"--out", "--experiment", "--metric", "--strict"},
     "params": {
         "--method", "--backbone", "--dataset", "--tasks", "--decoder", "--set", "--format", "--by", "--explain",
@@ -192,6 +193,7 @@ TORCH_FREE = [
     ["data", "guide", "pascal-context"],
     ["sweep", "--help"],
     ["status", "reports/runs/main"],
+    ["store", "check", "reports/runs/main"],
     *[["list", kind] for kind in ("methods", "backbones", "datasets", "tasks", "decoders", "experiments")],
 ]
 
