@@ -4,6 +4,7 @@ Results go to stdout, progress to stderr. Exit 0, 1 when a run failed, 2 for a m
 """
 
 import contextlib
+import io
 import sys
 import time
 from collections.abc import Sequence
@@ -369,6 +370,11 @@ def pretrain_command(
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; a mistake of the user's is a message and exit 2."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(
+                errors="replace"
+            )  # a terminal of another encoding shows ? for an arrow, and no traceback
     try:
         app(arguments)
     except UsageError as error:
