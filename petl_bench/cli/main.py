@@ -371,10 +371,8 @@ def pretrain_command(
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; a mistake of the user's is a message and exit 2."""
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(
-                errors="replace"
-            )  # a terminal of another encoding shows ? for an arrow, and no traceback
+        if isinstance(stream, io.TextIOWrapper):  # one of another encoding shows ? for an arrow, and no traceback
+            stream.reconfigure(errors="replace")
     try:
         app(arguments)
     except UsageError as error:
