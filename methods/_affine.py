@@ -8,10 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from petl_bench.backbones.base import Backbone, Operation
+from petl_bench.backbones.transformer import TransformerBackbone
 from petl_bench.features import PerTask
 
 Tasks = tuple[str, ...] | None
 TABLE = "relative_position_bias_table"
+TABLES = "relative-position-tables"
 
 
 class PerTaskShift(PerTask):
@@ -40,13 +42,18 @@ class PerTaskShift(PerTask):
         shape[self.axis if self.axis < 0 else self.axis + 1] = -1
         return vectors.view(shape)
 
-    def merged(self, t: int) -> nn.Module:
+    def merged(self, t: int) -> nn.Module | None:
         """Return the plain operation whose bias holds the shift of task number ``t``."""
         return folded(self.operation, torch.ones_like(self.beta[0]), self.beta[self.row(t)])
 
 
-def folded(operation: Any, scale: Tensor, shift: Tensor) -> nn.Module:
-    """Return a copy of an operation whose weight and bias hold a scale and a shift [C] of its output."""
+def folded(operation: Any, scale: Tensor, shift: Tensor) -> nn.Module | None:
+    """Return a copy of an operation whose weight and bias hold a scale and a shift [C] of its output.
+
+    None for an operation that no bias can be given to, an RMSNorm.
+    """
+    if not hasattr(operation, "bias"):
+        return None
     plain = copy.deepcopy(operation)
     weight: Tensor = operation.weight
     plain.weight = nn.Parameter(weight * scale.view(-1, *[1] * (weight.dim() - 1)))
@@ -76,10 +83,11 @@ class PerTaskTable(PerTask):
 
 def add_tables(backbone: Backbone, tasks: Tasks) -> None:
     """Give every attention that has a table trained differences from it."""
+    if backbone.missing([TABLES]) or not isinstance(backbone, TransformerBackbone):
+        return
     for site in backbone.sites("attn"):
-        if hasattr(site.module, TABLE):
-            tables = PerTaskTable(getattr(site.module, TABLE).shape, tasks)
-            backbone.replace(site, backbone.position_attention(site.module, tables))
+        tables = PerTaskTable(getattr(site.module, TABLE).shape, tasks)
+        backbone.replace(site, backbone.position_attention(site.module, tables))
 
 
 def table_entries(backbone: Backbone) -> int:
@@ -90,5 +98,4 @@ def table_entries(backbone: Backbone) -> int:
 
 def output_sums(operations: Sequence[Operation]) -> dict[str, int]:
     """Return the sums of output channels over linear layers, norms and convolutions, which closed forms need."""
-    kinds = {"linear": nn.Linear, "norm": nn.LayerNorm, "conv": nn.Conv2d}
-    return {name: sum(o.width for o in operations if isinstance(o.module, kind)) for name, kind in kinds.items()}
+    return {kind: sum(o.width for o in operations if o.kind == kind) for kind in ("linear", "norm", "conv")}

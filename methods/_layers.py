@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from petl_bench.backbones.base import Backbone, Block
+from petl_bench.backbones.transformer import TransformerBackbone
 from petl_bench.features import Keyed, PerTask, split
 
 Tasks = tuple[str, ...] | None
@@ -21,30 +22,69 @@ PLACES: dict[Place, tuple[str, ...]] = {"mlp": ("mlp",), "attention": ("attn.pro
 class PerTaskLayerNorm(PerTask):
     """LayerNorm whose scale and shift [T, C] belong to a task each; starts as a copy of ``norm``.
 
-    y[t] = (x[t] - mean) / sqrt(var + eps) * weight[t] + bias[t].
+    y[t] = (x[t] - mean) / sqrt(var + eps) * weight[t] + bias[t]; without a bias where ``norm`` has none.
     """
 
     vectors = ("weight", "bias")
 
-    def __init__(self, norm: nn.LayerNorm, tasks: Tasks) -> None:
+    def __init__(self, norm: Any, tasks: Tasks) -> None:
         super().__init__(tasks)
-        self.eps = norm.eps
+        self.eps: float = norm.eps
+        bias: Tensor | None = getattr(norm, "bias", None)
         self.weight = nn.Parameter(norm.weight.detach().repeat(self.num_rows, 1))
-        self.bias = nn.Parameter(norm.bias.detach().repeat(self.num_rows, 1))
+        self.bias = None if bias is None else nn.Parameter(bias.detach().repeat(self.num_rows, 1))
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise tokens [T * B, ..., C]."""
         if self.num_rows == 1:
-            return F.layer_norm(x, x.shape[-1:], self.weight[0], self.bias[0], self.eps)
-        rows = split(F.layer_norm(x, x.shape[-1:], eps=self.eps), self.num_rows)
+            return self.normalised(x, self.weight[0], None if self.bias is None else self.bias[0])
+        rows = split(self.normalised(x, None, None), self.num_rows)
+        if self.bias is None:
+            return (rows * self.weight.unsqueeze(1)).view_as(x)
         return torch.addcmul(self.bias.unsqueeze(1), rows, self.weight.unsqueeze(1)).view_as(x)
+
+    def normalised(self, x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
+        """Normalise [..., C], then scale and shift by vectors [C]."""
+        return F.layer_norm(x, x.shape[-1:], weight, bias, self.eps)
+
+    def plain(self) -> nn.Module:
+        """Return a norm of this kind."""
+        return nn.LayerNorm(self.weight.shape[-1], eps=self.eps, bias=self.bias is not None)
 
     def merged(self, t: int) -> nn.Module:
         """Return the plain norm of task number ``t``."""
-        norm = nn.LayerNorm(self.weight.shape[-1], eps=self.eps)
-        row = self.row(t)
-        norm.weight, norm.bias = nn.Parameter(self.weight[row].clone()), nn.Parameter(self.bias[row].clone())
+        norm, row = self.plain(), self.row(t)
+        norm.weight = nn.Parameter(self.weight[row].clone())
+        if self.bias is not None:
+            norm.bias = nn.Parameter(self.bias[row].clone())
         return norm
+
+
+class PerTaskRMSNorm(PerTaskLayerNorm):
+    """RMSNorm whose scale [T, C] belongs to a task each: y[t] = x[t] / sqrt(mean(x[t]^2) + eps) * weight[t]."""
+
+    def normalised(self, x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
+        """Normalise [..., C], then scale by a vector [C]."""
+        return F.rms_norm(x, x.shape[-1:], weight, self.eps)
+
+    def plain(self) -> nn.Module:
+        """Return a norm of this kind."""
+        return nn.RMSNorm(self.weight.shape[-1], eps=self.eps)
+
+
+def train_norms(backbone: Backbone, kinds: Sequence[str], tasks: Tasks) -> int:
+    """Replace the norms at sites by trained copies, per task or one for all.
+
+    Returns:
+        How many vectors [C] a norm of the network holds: a scale and a shift, or a scale alone.
+    """
+    vectors = 0
+    for site in backbone.sites(*kinds):
+        layer = PerTaskLayerNorm if isinstance(site.module, nn.LayerNorm) else PerTaskRMSNorm
+        norm = layer(site.module, tasks)
+        vectors = 1 if norm.bias is None else 2
+        backbone.replace(site, norm)
+    return vectors
 
 
 def input_norm(width: int, tasks: Tasks) -> PerTaskLayerNorm:
@@ -155,6 +195,33 @@ def bottleneck_sums(widths: Sequence[int], rho: int, multiple: int = 1) -> dict[
     return {"sum_C": sum(widths), "sum_r": sum(inner), "sum_Cr": products}
 
 
+class Behind(nn.Sequential):
+    """y = h + branch(h), h = module(x): what stands behind a frozen module, whose further arguments pass through."""
+
+    def __init__(self, module: nn.Module, branch: nn.Module) -> None:
+        super().__init__(module, Residual(branch))
+
+    def forward(self, x: Tensor, *arguments: Any, **named: Any) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Map what the module takes, [..., C] first, to its output with the branch."""
+        module, residual = self
+        return residual(module(x, *arguments, **named))
+
+
+class BehindBlock(Keyed):
+    """y = h + branch(h), h = block(x), run as its backbone runs it."""
+
+    def __init__(self, backbone: Backbone, block: Block, branch: nn.Module) -> None:
+        super().__init__()
+        self.block, self.run = backbone.block_module(block), backbone.run
+        self.residual = Residual(branch)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map tokens [B, ..., C] to the same shape."""
+        h = self.run(self.block, x)
+        assert isinstance(h, Tensor), "another method's block stands here"
+        return self.residual(h)
+
+
 class Residual(nn.Module):
     """y = x + branch(x)."""
 
@@ -176,13 +243,13 @@ def append(backbone: Backbone, place: Place, branch: Callable[[int], nn.Module])
         branch: Called with the width, once a place; maps tokens [..., C] to [..., C].
     """
     for site in backbone.sites(*PLACES[place]):
-        backbone.replace(site, nn.Sequential(site.module, Residual(branch(site.width))))
+        backbone.replace(site, Behind(site.module, branch(site.width)))
 
 
 class ParallelBlock(Keyed):
     """A frozen block with a branch beside its MLP: x' + MLP(norm2(x')) + branch(x'), x' = x + attention(norm1(x))."""
 
-    def __init__(self, backbone: Backbone, block: Block, branch: nn.Module) -> None:
+    def __init__(self, backbone: TransformerBackbone, block: Block, branch: nn.Module) -> None:
         super().__init__()
         self.block = backbone.block_module(block)
         self.attention_half, self.mlp_half = backbone.attention_half, backbone.mlp_half

@@ -6,7 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from petl_bench.backbones.base import Backbone, Block, Carrying
+from petl_bench.backbones.base import Block, Carrying
+from petl_bench.backbones.transformer import TransformerBackbone
 from petl_bench.features import PerTask
 
 
@@ -31,20 +32,21 @@ class Prompts(PerTask):
 class PromptedBlock(Carrying):
     """A frozen block whose attention sees prompts: its own ones, or those that the block before it handed on."""
 
-    def __init__(self, backbone: Backbone, block: Block, own: Prompts | None, *, hands_on: bool) -> None:
+    def __init__(self, backbone: TransformerBackbone, block: Block, own: Prompts | None, *, hands_on: bool) -> None:
         super().__init__()
         self.block: Any = backbone.block_module(block)
         self.own = own
         self.hands_on = hands_on
         self.attend, self.attention_branch = backbone.attend, backbone.attention_branch
-        self.mlp_half, self.carry_over = backbone.mlp_half, backbone.carry_over
+        self.attention_input, self.mlp_half = backbone.attention_input, backbone.mlp_half
+        self.carry_over = backbone.carry_over
         self.stage, self.begins_stage = block.stage, block.index == 0
 
     def forward(self, x: Tensor, carried: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """Map tokens [B, ..., C] and carried prompts to the block's tokens and, if it hands them on, its prompts."""
         prompts = self.entering(len(x), carried)
-        normed = self.block.norm1(x), self.block.norm1(prompts)
-        values, own_values = self.attend(self.block, *normed, prompts_attend=self.hands_on)
+        read = self.attention_input(self.block, x), self.attention_input(self.block, prompts)
+        values, own_values = self.attend(self.block, *read, prompts_attend=self.hands_on)
         x = x + self.attention_branch(self.block, values)
         x = x + self.mlp_half(self.block, x)
         if not self.hands_on:

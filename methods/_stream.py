@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from methods._layers import PerTaskLinear, Tasks
-from petl_bench.backbones.base import Backbone, Block, StageInfo
+from petl_bench.backbones.base import Block, StageInfo
+from petl_bench.backbones.transformer import TransformerBackbone
 from petl_bench.config import MethodConfig
 from petl_bench.errors import UsageError
 from petl_bench.features import Features, Keyed, split
@@ -86,26 +87,27 @@ class StreamedBlock(Keyed):
 
     block: Any  # timm's, which no stub describes
 
-    def __init__(self, backbone: Backbone, block: Block, num_tasks: int) -> None:
+    def __init__(self, backbone: TransformerBackbone, block: Block, num_tasks: int) -> None:
         super().__init__()
         self.block = backbone.block_module(block)
         self.attend, self.attention_branch = backbone.attend, backbone.attention_branch
-        self.mlp_branch = backbone.mlp_branch
+        self.attention_input = backbone.attention_input
+        self.mlp_input, self.mlp_branch = backbone.mlp_input, backbone.mlp_branch
         self.num_tasks = num_tasks
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Map tokens [B, ..., C] to the shared stream [B, ..., C] and the tasks' [T, B, ..., C]."""
         mlp = self.block.mlp
-        values, _ = self.attend(self.block, self.block.norm1(x))
+        values, _ = self.attend(self.block, self.attention_input(self.block, x))
         x = x + self.attention_branch(self.block, values.expand(1 + self.num_tasks, *values.shape))
-        normed = self.block.norm2(x)
+        normed = self.mlp_input(self.block, x)
         hidden = (mlp.norm(mlp.drop1(mlp.act(h))) for h in mlp.fc1.streams(normed[0], normed[1:]))
         shared, per_task = (self.mlp_branch(self.block, mlp.drop2(out)) for out in mlp.fc2.streams(*hidden))
         return x[0] + shared, x[1:] + per_task
 
 
 def open_streams(
-    backbone: Backbone, num_tasks: int, rank: int, scale: float, own: Callable[[nn.Linear], nn.Module]
+    backbone: TransformerBackbone, num_tasks: int, rank: int, scale: float, own: Callable[[nn.Linear], nn.Module]
 ) -> tuple[int, ...]:
     """Put shared LoRA on qkv, proj, fc1 and fc2 of every block, and streams in the last block of each stage.
 
@@ -161,16 +163,13 @@ class StreamedConfig(MethodConfig):
 class StreamedMethod(Method):
     """A method whose tasks have streams of their own in the last block of each stage, and nowhere else."""
 
-    def require_merging(self, **instead: str) -> None:
-        """Refuse a backbone that merges no patches.
+    needs = ("attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2", "attention-halves", "attention-values")
 
-        Raises:
-            UsageError: It does not; ``instead`` are settings that do without.
-        """
-        if not self.backbone.reductions():
-            got = ", ".join(f"{name} = {getattr(self.config, name)!r}" for name in instead)
-            typed = " ".join(f"--set method.{name}={value}" for name, value in instead.items())
-            raise UsageError(f"{got}: the {self.backbone.family} family merges no patches.\nType: {typed}")
+    @classmethod
+    def needs_of(cls, config: MethodConfig) -> tuple[str, ...]:
+        """Read behind patch merging, it must be there."""
+        moved = isinstance(config, StreamedConfig) and config.taps == "after-merge"
+        return (*cls.needs, "patch-merging") if moved else cls.needs
 
     @property
     def reads_after_merge(self) -> bool:

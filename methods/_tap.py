@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from methods._layers import ACTIVATIONS, Activation, PerTaskLinear
 from methods._read import add_scaled, scale_and_shift, spread
-from petl_bench.backbones.base import Backbone, Block
+from petl_bench.backbones.base import Block
+from petl_bench.backbones.transformer import TransformerBackbone
 from petl_bench.features import Keyed, PerTask
 
 TapAt = Literal["output", "bottleneck", "pre-activation"]
@@ -162,11 +163,11 @@ class AdaptedBlock(Keyed):
 
     block: Any  # timm's, which no stub describes
 
-    def __init__(self, backbone: Backbone, block: Block, adapter: TappedAdapter, position: Position) -> None:
+    def __init__(self, backbone: TransformerBackbone, block: Block, adapter: TappedAdapter, position: Position) -> None:
         super().__init__()
         self.block = backbone.block_module(block)
         self.attention_half, self.mlp_half = backbone.attention_half, backbone.mlp_half
-        self.mlp_branch = backbone.mlp_branch
+        self.mlp_hidden, self.mlp_branch = backbone.mlp_hidden, backbone.mlp_branch
         self.branch = adapter
         self.position = position
 
@@ -184,7 +185,7 @@ class AdaptedBlock(Keyed):
         if self.position == "parallel-mlp":
             u, *taps = self.join(x)
             return ((x + self.mlp_half(self.block, x)).add_(u), *taps)
-        hidden = self.block.mlp(self.block.norm2(x))
+        hidden = self.mlp_hidden(self.block, x)
         u, *taps = self.join(hidden)
         return (x + self.mlp_branch(self.block, hidden + u), *taps)
 
@@ -210,7 +211,13 @@ class BesideBlock(AdaptedBlock):
     """A frozen block that nothing joins: it hands out the tap, or the input of an adapter that runs beside it."""
 
     def __init__(
-        self, backbone: Backbone, block: Block, adapter: TappedAdapter, position: Position, *, hands_out_input: bool
+        self,
+        backbone: TransformerBackbone,
+        block: Block,
+        adapter: TappedAdapter,
+        position: Position,
+        *,
+        hands_out_input: bool,
     ) -> None:
         super().__init__(backbone, block, adapter, position)
         self.hands_out_input = hands_out_input
@@ -218,7 +225,7 @@ class BesideBlock(AdaptedBlock):
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Map tokens [..., C] to the frozen block's output [..., C] and what it hands out."""
         after = self.attention_half(self.block, x)
-        hidden = self.block.mlp(self.block.norm2(after))
+        hidden = self.mlp_hidden(self.block, after)
         entered = {"parallel-attn": x, "parallel-mlp": after, "sequential-mlp": hidden}[self.position]
         beside = entered if self.hands_out_input else self.branch.head(entered)
         return after + self.mlp_branch(self.block, hidden), beside
@@ -228,7 +235,7 @@ class TrunkBlock(AdaptedBlock):
     """u + k_t join the stream of task t: the tokens are those of a forked batch."""
 
     def __init__(
-        self, backbone: Backbone, block: Block, adapter: TappedAdapter, position: Position, extract: AtOutput
+        self, backbone: TransformerBackbone, block: Block, adapter: TappedAdapter, position: Position, extract: AtOutput
     ) -> None:
         super().__init__(backbone, block, adapter, position)
         self.extract = extract

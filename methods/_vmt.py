@@ -110,6 +110,12 @@ class ReadOutMethod(Method):
     def projections(self, width: int, inner: int) -> tuple[PerTaskLinear, PerTaskLinear | TiedUp]:
         """Return W_down and W_up of one place."""
 
+    @classmethod
+    def needs_of(cls, config: MethodConfig) -> tuple[str, ...]:
+        """A block's frozen norm serves as the adapter's only where it stands in front of the attention or the MLP."""
+        norm = ("input-norms",) if isinstance(config, DesignSpace) and config.norm == "block" else ()
+        return ("mlp", "attention-halves", *norm)
+
     def places(self) -> list[list[Block]]:
         """Return the blocks that share projections and extraction: by default each has its own."""
         return [[block] for block in self.backbone.blocks]
@@ -153,7 +159,7 @@ class ReadOutMethod(Method):
 
     def wrapped(self, block: Block, adapter: TappedAdapter, extract: AtOutput) -> AdaptedBlock:
         """Return the block that holds the adapter and hands out what its task path needs."""
-        backbone, position = self.backbone, self.config.position
+        backbone, position = self.transformer, self.config.position
         if not self.config.reenter:
             beside = self.config.task_path == "side"
             return BesideBlock(backbone, block, adapter, position, hands_out_input=beside)

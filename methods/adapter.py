@@ -20,7 +20,7 @@ from methods._layers import (
     bottleneck_width,
     input_norm,
 )
-from petl_bench.config import Positive
+from petl_bench.config import MethodConfig, Positive
 from petl_bench.method import METHODS, Counts, Geometry, Method, ScopedConfig
 
 
@@ -31,6 +31,7 @@ class Adapter(Method):
     paper = "https://arxiv.org/abs/1902.00751"
     executions = ("forked", "shared")
     scopes = ("per-task", "shared")
+    needs = ("mlp",)
 
     class Config(ScopedConfig):
         """``rho``: width over bottleneck; ``activation`` in between; ``place``: behind which module of a block."""
@@ -40,6 +41,11 @@ class Adapter(Method):
         place: Place = "mlp"
 
     config: Config
+
+    @classmethod
+    def needs_of(cls, config: MethodConfig) -> tuple[str, ...]:
+        """Return the modules that adapters stand behind."""
+        return PLACES[config.place] if isinstance(config, Adapter.Config) else cls.needs
 
     def adapt(self) -> None:
         """Append an adapter, its norm included, at every place."""

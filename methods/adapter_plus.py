@@ -11,7 +11,7 @@ paper's reading of Houlsby et al.), so the start is near the frozen backbone, an
 import torch
 from torch import Tensor, nn
 
-from methods._layers import Bottleneck, PerTaskLinear, Residual, Tasks
+from methods._layers import BehindBlock, Bottleneck, PerTaskLinear, Tasks
 from petl_bench.config import Positive
 from petl_bench.features import PerTask, split
 from petl_bench.method import METHODS, Counts, Geometry, Method, ScopedConfig
@@ -54,7 +54,7 @@ class AdapterPlus(Method):
             down = PerTaskLinear(block.width, rank, tasks, start="houlsby")
             up = PerTaskLinear(rank, block.width, tasks, start="houlsby")
             branch = nn.Sequential(Bottleneck(nn.Identity(), down, "gelu", up), ChannelScale(block.width, tasks))
-            self.backbone.replace(block, nn.Sequential(self.backbone.block_module(block), Residual(branch)))
+            self.backbone.replace(block, BehindBlock(self.backbone, block, branch))
 
     def expected_parameters(self) -> Counts:
         """W_down and W_up 2 C r, biases r + C, the scale's C, in each of L blocks."""

@@ -24,6 +24,7 @@ class AdaptFormer(Method):
     paper = "https://arxiv.org/abs/2205.13535"
     executions = ("forked", "shared")
     scopes = ("per-task", "shared")
+    needs = ("mlp", "attention-halves")
 
     class Config(ScopedConfig):
         """``rank``: width of the bottleneck, r; ``scale``: s; ``norm``: whether a LayerNorm is trained in front."""
@@ -40,7 +41,7 @@ class AdaptFormer(Method):
         for block in self.backbone.blocks:
             norm = input_norm(block.width, tasks) if self.config.norm == "own" else nn.Identity()
             branch = adapter(block.width, rank, tasks, "relu", norm=norm, scale=scale)
-            self.backbone.replace(block, ParallelBlock(self.backbone, block, branch))
+            self.backbone.replace(block, ParallelBlock(self.transformer, block, branch))
 
     def expected_parameters(self) -> Counts:
         """W_down and W_up 2 C r, biases r + C, the norm's 2C, in each of L blocks."""

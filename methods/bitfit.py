@@ -5,7 +5,8 @@ parameter count 0.30 M of Liu et al., 2022 (Polyhistor), https://arxiv.org/abs/2
 Differs from the paper: biases of a vision backbone, patch embedding and relative-position bias tables included. By
 default every task has a trained copy of each bias, stored as its difference from the frozen one; the batch is then
 forked in front of the patch embedding. ``scope = "shared"`` trains the trunk's own biases. A layer without a bias gets
-none. The key's bias is among them, though the softmax cancels it.
+none; biases of queries and values that stand beside such a layer (Swin V2, some of Eva) stay frozen. The key's bias is
+among them elsewhere, though the softmax cancels it.
 """
 
 from methods._affine import PerTaskShift, add_tables, output_sums, table_entries
@@ -27,7 +28,7 @@ class BitFit(Method):
 
     def adapt(self) -> None:
         """Add a trained difference to every bias and table, or unfreeze them where all tasks share them."""
-        biased = [operation for operation in self.backbone.operations() if operation.module.bias is not None]
+        biased = [operation for operation in self.backbone.operations() if operation.bias is not None]
         self.outputs = output_sums(biased)
         if self.scope_tasks is None:
             for bias in self.backbone.biases():

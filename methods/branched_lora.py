@@ -23,8 +23,6 @@ from petl_bench.errors import UsageError
 from petl_bench.features import Features, Keyed
 from petl_bench.method import METHODS, Counts, Geometry, Method, closed
 
-TARGETS = ("attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2")
-
 
 class BranchedLinear(Keyed):
     """y_g = W x_g + b + B_g A_g x_g for every branch g, in a batch with all images of one, then of the next."""
@@ -49,6 +47,7 @@ class BranchedLoRA(Method):
     paper = "https://arxiv.org/abs/2509.19602"
     executions = ("forked", "branched", "shared")
     scopes = ("mixed",)
+    needs = ("attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2")
 
     class Config(MethodConfig):
         """``rank`` of all pairs; ``shared_stages`` in front of the branching; ``groups`` of tasks, by name."""
@@ -67,7 +66,7 @@ class BranchedLoRA(Method):
         starts = [number for number, block in enumerate(self.backbone.blocks) if block.stage == stage]
         self.branch_at = starts[0] if starts else None
         self.sizes: dict[bool, int] = {False: 0, True: 0}
-        for site in self.backbone.sites(*TARGETS):
+        for site in self.backbone.sites(*self.needs):
             branched, linear = site.stage >= stage, site.module
             layer = BranchedLinear(linear, rank, self.branches) if branched else LoRALinear(linear, rank, 1.0)
             self.sizes[branched] += linear.in_features + linear.out_features

@@ -17,8 +17,8 @@ from typing import Literal
 from torch import nn
 
 from methods._kronecker import HypercomplexRules, LowRankPHMLinear, hypercomplex_adapter, require_divisor
-from methods._layers import PLACES, Activation, PerTaskLayerNorm, Place, append, bottleneck_products, bottleneck_sums
-from petl_bench.config import Positive
+from methods._layers import PLACES, Activation, Place, append, bottleneck_products, bottleneck_sums, train_norms
+from petl_bench.config import MethodConfig, Positive
 from petl_bench.method import METHODS, Counts, Geometry, Method, ScopedConfig
 
 VARIANTS: dict[str, Place] = {"compacter": "both", "compacter++": "mlp"}
@@ -31,6 +31,7 @@ class Compacter(Method):
     paper = "https://arxiv.org/abs/2106.04647"
     executions = ("forked", "shared")
     scopes = ("per-task", "shared")
+    needs = ("attn.proj", "mlp", "norm1", "norm2")
 
     class Config(ScopedConfig):
         """``variant``: where adapters stand; ``n``: how many products; ``rho``: width over bottleneck."""
@@ -41,6 +42,12 @@ class Compacter(Method):
         activation: Activation = "gelu"
 
     config: Config
+
+    @classmethod
+    def needs_of(cls, config: MethodConfig) -> tuple[str, ...]:
+        """Return the modules that adapters stand behind, and the norms that are trained."""
+        places = PLACES[VARIANTS[config.variant]] if isinstance(config, Compacter.Config) else cls.needs
+        return tuple(dict.fromkeys((*places, "norm1", "norm2")))
 
     def adapt(self) -> None:
         """Append an adapter at every place, and replace every norm of a block by a trained copy."""
@@ -53,15 +60,14 @@ class Compacter(Method):
                 LowRankPHMLinear, width, config.rho, config.activation, norm=nn.Identity(), rules=lambda: rules
             ),
         )
-        for site in self.backbone.sites("norm1", "norm2"):
-            self.backbone.replace(site, PerTaskLayerNorm(site.module, self.scope_tasks))
+        self.norm_vectors = train_norms(self.backbone, ("norm1", "norm2"), self.scope_tasks)
 
     def expected_parameters(self) -> Counts:
         """A_i n^3 once; s_i and t_i of either matrix C + r, biases r + C, at every place; the norms' 4C a block."""
         places = len(PLACES[VARIANTS[self.config.variant]])
         sums = bottleneck_sums(self.widths, self.config.rho, self.config.n)
         symbols = {"n": self.config.n, "places": places, "sum_C": sums["sum_C"], "sum_r": sums["sum_r"]}
-        return self.scoped("n**3 + places * 3*(sum_C + sum_r) + 4*sum_C", **symbols)
+        return self.scoped(f"n**3 + places * 3*(sum_C + sum_r) + {2 * self.norm_vectors}*sum_C", **symbols)
 
     def expected_macs(self, geometry: Geometry) -> int | None:
         """Two matrices C x r a token, and n products for each of their elements, at every place."""

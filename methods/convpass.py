@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from methods._layers import PerTaskLinear, Tasks
 from methods._maps import PerTaskConv
 from petl_bench.backbones.base import Backbone, Block
+from petl_bench.backbones.transformer import TransformerBackbone
 from petl_bench.config import Positive
 from petl_bench.features import Keyed
 from petl_bench.method import METHODS, Counts, Geometry, Method, ScopedConfig
@@ -52,7 +53,9 @@ class ConvolutionalBypass(nn.Module):
 class BypassedBlock(Keyed):
     """A frozen block with branches that read its two norms; None where there is no branch."""
 
-    def __init__(self, backbone: Backbone, block: Block, attention: nn.Module, mlp: nn.Module | None) -> None:
+    def __init__(
+        self, backbone: TransformerBackbone, block: Block, attention: nn.Module, mlp: nn.Module | None
+    ) -> None:
         super().__init__()
         self.block: Any = backbone.block_module(block)  # timm's, which no stub describes
         self.attend, self.attention_branch = backbone.attend, backbone.attention_branch
@@ -76,6 +79,7 @@ class Convpass(Method):
     paper = "https://arxiv.org/abs/2207.07039"
     executions = ("forked", "shared")
     scopes = ("per-task", "shared")
+    needs = ("norm1", "norm2", "mlp", "attention-halves", "attention-values", "input-norms")
 
     class Config(ScopedConfig):
         """``rank``: r; ``scale``: s; ``place``: beside both or, Convpass-attn, the attention; ``start`` of K."""
@@ -94,7 +98,7 @@ class Convpass(Method):
 
     def adapt(self) -> None:
         """Wrap every block."""
-        backbone, config = self.backbone, self.config
+        backbone, config = self.transformer, self.config
         start = "xavier" if config.start == "xavier" else None
         for block in backbone.blocks:
             attention, mlp = (

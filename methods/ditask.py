@@ -33,7 +33,8 @@ from methods._cpab import warp
 from methods._layers import Tasks, stacked_linear
 from methods._native import Native, train_native
 from methods._stream import StreamedConfig, StreamedMethod
-from petl_bench.backbones.base import Backbone, Block
+from petl_bench.backbones.base import Block
+from petl_bench.backbones.transformer import TransformerBackbone
 from petl_bench.features import Keyed, PerTask, split
 from petl_bench.method import METHODS, Counts, Geometry, closed
 
@@ -106,16 +107,17 @@ class WarpedBlock(Keyed):
 
     block: Any  # timm's, which no stub describes
 
-    def __init__(self, backbone: Backbone, block: Block, num_tasks: int, *, reads_shared: bool) -> None:
+    def __init__(self, backbone: TransformerBackbone, block: Block, num_tasks: int, *, reads_shared: bool) -> None:
         super().__init__()
         self.block = backbone.block_module(block)
+        self.attention_input = backbone.attention_input
         self.attend, self.attention_branch = backbone.attend, backbone.attention_branch
         self.mlp_half = backbone.mlp_half
         self.num_streams, self.reads_shared = num_tasks + reads_shared, reads_shared
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Map tokens [B, ..., C] to the shared stream, or as they are where nothing reads it, and [T, B, ..., C]."""
-        values, _ = self.attend(self.block, self.block.norm1(x))
+        values, _ = self.attend(self.block, self.attention_input(self.block, x))
         streams = x + self.attention_branch(self.block, values.expand(self.num_streams, *values.shape))
         streams = streams + self.mlp_half(self.block, streams)
         return (streams[0], streams[1:]) if self.reads_shared else (x, streams)
@@ -128,6 +130,7 @@ class DiTASK(StreamedMethod):
     paper = "https://arxiv.org/abs/2502.06029"
     executions = ("streamed",)
     scopes = ("mixed",)
+    needs = ("attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2", "attention-halves", "attention-values")
 
     class Config(StreamedConfig):
         """Cells of the shared flows and of the tasks', what is trained beside, and where the flows begin.
@@ -144,9 +147,7 @@ class DiTASK(StreamedMethod):
 
     def adapt(self) -> None:
         """Unfreeze what is trained beside, warp the linear layers, open the streams."""
-        backbone, config = self.backbone, self.config
-        if self.reads_after_merge:
-            self.require_merging(taps="before-merge")
+        backbone, config = self.transformer, self.config
         native: list[Native] = ["patch_embed", "norms", "tables"]
         self.beside = train_native(backbone, [*native, "reductions"] if config.train_merging else native)
         self.identity_at_start = config.identity_start and not self.reads_after_merge

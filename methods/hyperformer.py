@@ -15,10 +15,8 @@ reproduced: their sizes are not known to us.
 from functools import partial
 from typing import Literal
 
-from torch import nn
-
 from methods._hyper import AdapterNetworks, HyperAdapter, JointEmbedding, TaskEmbedding
-from methods._layers import PLACES, Activation, Place, Residual, bottleneck_products, bottleneck_sums, bottleneck_width
+from methods._layers import PLACES, Activation, Behind, Place, bottleneck_products, bottleneck_sums, bottleneck_width
 from petl_bench.config import MethodConfig, Positive
 from petl_bench.method import METHODS, Counts, Geometry, Method, closed
 
@@ -30,6 +28,7 @@ class Hyperformer(Method):
     paper = "https://arxiv.org/abs/2106.04489"
     executions = ("forked",)
     scopes = ("mixed",)
+    needs = ("attn.proj", "mlp")
 
     class Config(MethodConfig):
         """``rho``: width over bottleneck; ``embedding``, ``hidden``, ``projected``: sizes of z_t, of the MLP and of v.
@@ -47,6 +46,11 @@ class Hyperformer(Method):
 
     config: Config
 
+    @classmethod
+    def needs_of(cls, config: MethodConfig) -> tuple[str, ...]:
+        """Return the modules that adapters stand behind."""
+        return PLACES[config.place] if isinstance(config, Hyperformer.Config) else cls.needs
+
     def adapt(self) -> None:
         """Put an adapter behind every place; places of one kind and width (or block) share their hyper-networks."""
         c = self.config
@@ -59,7 +63,7 @@ class Hyperformer(Method):
                 inner = bottleneck_width(site.width, c.rho)
                 sets[key] = AdapterNetworks(c.projected, site.width, inner, c.activation)
             branch = HyperAdapter(tasks, joint, sets[key], site.block)
-            self.backbone.replace(site, nn.Sequential(site.module, Residual(branch)))
+            self.backbone.replace(site, Behind(site.module, branch))
 
     def expected_parameters(self) -> Counts:
         """A set is (p + 1) (2 C r + r + C + 2C); beside it block embeddings, the MLP with its LN, and T embeddings."""

@@ -19,9 +19,9 @@ from typing import Literal, Self
 from pydantic import model_validator
 from torch import nn
 
-from methods._layers import PerTaskLayerNorm
+from methods._layers import train_norms
 from methods._low_rank import EVERY_LINEAR, QUERY_AND_VALUE, LowRankUpdate, MagnitudeAndDirection, Parts
-from petl_bench.config import Positive
+from petl_bench.config import MethodConfig, Positive
 from petl_bench.method import METHODS, Counts, Geometry, Method, ScopedConfig
 
 TARGETS: dict[str, dict[str, Parts]] = {"query-value": QUERY_AND_VALUE, "all": EVERY_LINEAR}
@@ -35,6 +35,7 @@ class LoRA(Method):
     paper = "https://arxiv.org/abs/2106.09685"
     executions = ("forked", "shared")
     scopes = ("per-task", "shared")
+    needs = ("attn.qkv", "norm2")
 
     class Config(ScopedConfig):
         """``rank``: r; ``norm``: which norm of a block is trained beside; ``targets``: what is updated, and how."""
@@ -56,6 +57,13 @@ class LoRA(Method):
 
     config: Config
 
+    @classmethod
+    def needs_of(cls, config: MethodConfig) -> tuple[str, ...]:
+        """Return what is updated, and the norm that is trained beside."""
+        if not isinstance(config, LoRA.Config):
+            return cls.needs
+        return (*TARGETS[config.targets], *(() if config.norm == "none" else ("norm2",)))
+
     def adapt(self) -> None:
         """Wrap every target, and replace every norm2 by a trained copy."""
         config = self.config
@@ -70,8 +78,8 @@ class LoRA(Method):
                 linear, config.rank, self.scope_tasks, targets[site.kind], start=config.start, interval=interval
             )
             self.backbone.replace(site, update)
-        for site in self.backbone.sites("norm2") if config.norm == "norm2" else ():
-            self.backbone.replace(site, PerTaskLayerNorm(site.module, self.scope_tasks))
+        kinds = ("norm2",) if config.norm == "norm2" else ()
+        self.norm_vectors = train_norms(self.backbone, kinds, self.scope_tasks)
 
     def inactive_parameters(self) -> int:
         """Count the ranks that are stored and left out."""
@@ -81,7 +89,7 @@ class LoRA(Method):
         """Return r (inputs + outputs) of A and B: 2 C for query and value, or 4 C, 2 C, C + H, H + C; norm 2C; m."""
         of_all = self.config.targets == "all"
         formula = "r*(8*sum_C + 2*sum_H)" if of_all else "4*r*sum_C"
-        formula += " + 2*sum_C" if self.config.norm == "norm2" else ""
+        formula += f" + {self.norm_vectors}*sum_C" if self.norm_vectors else ""
         magnitude = "5*sum_C + sum_H" if of_all else "2*sum_C"
         formula += f" + {magnitude}" if self.config.weight == "dora" else ""
         return self.scoped(formula, r=self.config.rank, sum_C=sum(self.widths), sum_H=self.hidden)

@@ -40,6 +40,7 @@ class LowRankAdapter(Method):
     paper = "https://arxiv.org/abs/2106.04647"
     executions = ("forked", "shared")
     scopes = ("per-task", "shared")
+    needs = ("mlp",)
 
     class Config(ScopedConfig):
         """``rank``: k of either product; ``rho``: width over bottleneck; ``activation`` in between."""

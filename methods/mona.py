@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from methods._layers import PerTaskLinear, Residual, Tasks, begin, input_norm
 from methods._maps import stacked_conv
 from petl_bench.backbones.base import Backbone, Block
+from petl_bench.backbones.transformer import TransformerBackbone
 from petl_bench.config import Positive
 from petl_bench.features import Keyed, PerTask, split
 from petl_bench.method import METHODS, Counts, Geometry, Method, ScopedConfig
@@ -91,7 +92,7 @@ class MonaBranch(nn.Module):
 class MonaBlock(Keyed):
     """A frozen block with a Mona behind each of its halves, residual included."""
 
-    def __init__(self, backbone: Backbone, block: Block, inner: int, tasks: Tasks) -> None:
+    def __init__(self, backbone: TransformerBackbone, block: Block, inner: int, tasks: Tasks) -> None:
         super().__init__()
         self.block = backbone.block_module(block)
         self.attention_half, self.mlp_half = backbone.attention_half, backbone.mlp_half
@@ -112,6 +113,7 @@ class Mona(Method):
     paper = "https://arxiv.org/abs/2408.08345"
     executions = ("forked", "shared")
     scopes = ("per-task", "shared")
+    needs = ("attention-halves",)
     identity_at_start = False
 
     class Config(ScopedConfig):
@@ -124,7 +126,7 @@ class Mona(Method):
     def adapt(self) -> None:
         """Wrap every block."""
         for block in self.backbone.blocks:
-            wrapped = MonaBlock(self.backbone, block, self.config.inner, self.scope_tasks)
+            wrapped = MonaBlock(self.transformer, block, self.config.inner, self.scope_tasks)
             self.backbone.replace(block, wrapped)
 
     def expected_parameters(self) -> Counts:

@@ -74,6 +74,7 @@ class MTLLoRA(Method):
     paper = "https://arxiv.org/abs/2410.09437"
     executions = ("forked",)
     scopes = ("mixed",)
+    needs = ("attn.qkv",)
 
     class Config(MethodConfig):
         """``rank``: r; ``ups``: how many B_i; ``temperature``: tau."""

@@ -23,7 +23,7 @@ from torch import nn
 
 from methods._native import Native, train_native
 from methods._stream import LoRALinear, LowRank, StreamedConfig, StreamedMethod, open_streams
-from petl_bench.config import Positive
+from petl_bench.config import MethodConfig, Positive
 from petl_bench.method import METHODS, Counts, Geometry, closed
 
 
@@ -34,6 +34,7 @@ class MTLoRA(StreamedMethod):
     paper = "https://arxiv.org/abs/2403.20320"
     executions = ("streamed",)
     scopes = ("mixed",)
+    needs = ("attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2", "attention-halves", "attention-values")
 
     class Config(StreamedConfig):
         """``rank`` of the shared LoRA, ``task_rank`` of the tasks', ``scale`` s, and what is trained beside.
@@ -51,12 +52,16 @@ class MTLoRA(StreamedMethod):
 
     config: Config
 
+    @classmethod
+    def needs_of(cls, config: MethodConfig) -> tuple[str, ...]:
+        """To adapt patch merging, it must be there."""
+        adapted = isinstance(config, MTLoRA.Config) and config.reduction == "lora"
+        return tuple(dict.fromkeys([*super().needs_of(config), *(["patch-merging"] if adapted else [])]))
+
     def adapt(self) -> None:
         """Unfreeze what is trained beside, put LoRA beside the linear layers, open the streams."""
         backbone, config = self.backbone, self.config
         reductions = backbone.reductions()
-        if self.reads_after_merge or config.reduction == "lora":
-            self.require_merging(taps="before-merge", reduction="train")
         chosen: dict[Native, bool] = {
             "patch_embed": config.train_patch_embed,
             "norms": config.train_norms,
@@ -72,7 +77,7 @@ class MTLoRA(StreamedMethod):
         def own(linear: nn.Linear) -> LowRank:
             return LowRank(linear.in_features, linear.out_features, config.task_rank, config.scale, self.tasks)
 
-        self.hidden = open_streams(backbone, len(self.tasks), config.rank, config.scale, own)
+        self.hidden = open_streams(self.transformer, len(self.tasks), config.rank, config.scale, own)
         self.identity_at_start = not self.reads_after_merge
         unread = f"{backbone.blocks[-1].path}.block.mlp.fc2.shared"
         self.gradient_exempt = {unread: "the shared output of the trunk's last block, which nothing reads"}

@@ -25,6 +25,7 @@ class PHM(Method):
     paper = "https://arxiv.org/abs/2102.08597"
     executions = ("forked", "shared")
     scopes = ("per-task", "shared")
+    needs = ("mlp",)
 
     class Config(ScopedConfig):
         """``n``: how many products; ``rho``: width over bottleneck; ``rules``: which layers have the A_i in common."""

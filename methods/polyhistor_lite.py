@@ -25,6 +25,7 @@ class PolyhistorLite(Method):
     paper = "https://arxiv.org/abs/2210.03265"
     executions = ("forked",)
     scopes = ("mixed",)
+    needs = ("mlp",)
 
     class Config(DecomposedConfig):
         """``rank``: n, whose default meets the published count."""

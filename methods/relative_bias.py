@@ -18,7 +18,7 @@ class RelativeBias(Method):
     paper = "https://arxiv.org/abs/2210.03265"
     executions = ("forked", "shared")
     scopes = ("per-task", "shared")
-    families = ("swin",)
+    needs = ("attn", "relative-position-tables")
 
     class Config(ScopedConfig):
         """``scope``: tables per task, or one set for all."""

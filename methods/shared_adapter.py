@@ -29,6 +29,7 @@ class SharedAdapter(Method):
     paper = "https://arxiv.org/abs/2210.03265"
     executions = ("forked",)
     scopes = ("mixed",)
+    needs = ("mlp",)
 
     class Config(MethodConfig):
         """``rho``: width over bottleneck; ``activation`` in between; ``place``: behind which module of a block."""
@@ -38,6 +39,11 @@ class SharedAdapter(Method):
         place: Place = "mlp"
 
     config: Config
+
+    @classmethod
+    def needs_of(cls, config: MethodConfig) -> tuple[str, ...]:
+        """Return the modules that adapters stand behind."""
+        return PLACES[config.place] if isinstance(config, SharedAdapter.Config) else cls.needs
 
     def adapt(self) -> None:
         """Append a shared adapter behind a per-task norm at every place."""

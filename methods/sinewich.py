@@ -105,6 +105,7 @@ class FreeSinewich(StreamedMethod):
     paper = "https://arxiv.org/abs/2603.21111"
     executions = ("streamed",)
     scopes = ("mixed",)
+    needs = ("attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2", "attention-halves", "attention-values")
 
     class Config(StreamedConfig):
         """``rank`` of all factors, ``scale`` s; the clock's k, c and width of a token."""
@@ -119,9 +120,7 @@ class FreeSinewich(StreamedMethod):
 
     def adapt(self) -> None:
         """Unfreeze what is trained beside, put LoRA beside the linear layers, open the streams."""
-        backbone, config = self.backbone, self.config
-        if self.reads_after_merge:
-            self.require_merging(taps="before-merge")
+        backbone, config = self.transformer, self.config
         self.beside = train_native(backbone, ["patch_embed", "norms", "tables"])
         self.clock = Clock(self.tasks, config.token, config.frequency, config.offset)
 

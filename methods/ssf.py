@@ -41,7 +41,7 @@ class PerTaskScaleShift(PerTaskShift):
         gamma, beta = (self.over_channels(vectors, out) for vectors in (self.gamma, self.beta))
         return torch.addcmul(beta, out, gamma).flatten(0, 1)
 
-    def merged(self, t: int) -> nn.Module:
+    def merged(self, t: int) -> nn.Module | None:
         """Return the plain operation of task number ``t``: weight * gamma, bias * gamma + beta."""
         return folded(self.operation, self.gamma[self.row(t)], self.beta[self.row(t)])
 

@@ -30,7 +30,8 @@ from methods._filter import TAPS, DynamicFilter, StaticFilter
 from methods._layers import input_norm
 from methods._native import train_native
 from methods._stream import LoRALinear, StreamedConfig, StreamedMethod, hidden_width
-from petl_bench.backbones.base import Backbone, Block, Carrying, Site
+from petl_bench.backbones.base import Block, Carrying, Site
+from petl_bench.backbones.transformer import TransformerBackbone
 from petl_bench.config import Positive
 from petl_bench.features import Keyed, PerTask
 from petl_bench.method import METHODS, Counts, Geometry, closed
@@ -98,11 +99,11 @@ class TaskPromptedBlock(Carrying):
 
     block: Any  # timm's, which no stub describes
 
-    def __init__(self, backbone: Backbone, block: Block, entry: TaskPrompts | Widen | None) -> None:
+    def __init__(self, backbone: TransformerBackbone, block: Block, entry: TaskPrompts | Widen | None) -> None:
         super().__init__()
         self.block, self.entry = backbone.block_module(block), entry
         self.attend, self.attention_branch = backbone.attend, backbone.attention_branch
-        self.mlp_half = backbone.mlp_half
+        self.attention_input, self.mlp_half = backbone.attention_input, backbone.mlp_half
         self.prompt_norm = input_norm(block.width, None)
 
     def entering(self, x: Tensor, carried: Tensor | None) -> Tensor:
@@ -119,7 +120,7 @@ class TaskPromptedBlock(Carrying):
     def forward(self, x: Tensor, carried: Tensor | None) -> tuple[Tensor, ...]:
         """Map tokens [B, H, W, C] and prompts to both."""
         prompts = self.entering(x, carried)
-        normed = self.block.norm1(x), self.block.norm1(prompts)
+        normed = self.attention_input(self.block, x), self.attention_input(self.block, prompts)
         values, own = self.attend(self.block, *normed, prompts_attend=True)
         assert own is not None
         x = x + self.attention_branch(self.block, values)
@@ -129,7 +130,9 @@ class TaskPromptedBlock(Carrying):
 class TaskFilteredBlock(TaskPromptedBlock):
     """The last block of a stage: the tasks' streams leave beside the shared one."""
 
-    def __init__(self, backbone: Backbone, block: Block, entry: TaskPrompts | Widen | None, *, last: bool) -> None:
+    def __init__(
+        self, backbone: TransformerBackbone, block: Block, entry: TaskPrompts | Widen | None, *, last: bool
+    ) -> None:
         super().__init__(backbone, block, entry)
         self.attend_scored, self.over_windows = backbone.attend_scored, backbone.over_windows
         self.gate, self.last = nn.Parameter(torch.zeros(1)), last
@@ -162,7 +165,7 @@ class TADFormer(StreamedMethod):
     paper = "https://arxiv.org/abs/2501.04293"
     executions = ("streamed",)
     scopes = ("mixed",)
-    families = ("swin",)
+    needs = ("attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2", "attention-halves", "scores-in-windows")
     identity_at_start = False  # the gate begins half open
 
     class Config(StreamedConfig):
@@ -175,7 +178,7 @@ class TADFormer(StreamedMethod):
 
     def adapt(self) -> None:
         """Unfreeze what is trained beside, put pairs and filters at the linear layers, and prompts into the blocks."""
-        backbone = self.backbone
+        backbone = self.transformer
         self.couples_tasks = len(self.tasks) > 1
         self.beside = train_native(backbone, ["patch_embed", "norms", "tables"])
         self.hidden = tuple(hidden_width(backbone.block_module(block)) for block in backbone.blocks)

@@ -40,6 +40,7 @@ class VMT(ReadOutMethod):
     paper = "https://arxiv.org/abs/2312.08733"
     executions = ("tapped", "side", "forked", "shared")
     scopes = ("mixed",)
+    needs = ("mlp", "attention-halves")
 
     class Config(DesignSpace):
         """The whole design space; its defaults are the reading above."""

@@ -35,6 +35,7 @@ class VMTLite(ReadOutMethod):
     paper = "https://arxiv.org/abs/2312.08733"
     executions = ("tapped", "side", "forked", "shared")
     scopes = ("mixed",)
+    needs = ("mlp", "attention-halves", "input-norms")
 
     class Config(DesignSpace):
         """``sharing``: which weights are one; the defaults of ``rho`` and ``extract_at`` go with it."""

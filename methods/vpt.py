@@ -29,6 +29,7 @@ class VPT(Method):
     paper = "https://arxiv.org/abs/2203.12119"
     executions = ("forked", "shared")
     scopes = ("per-task", "shared")
+    needs = ("attn", "attention-halves", "attention-values")
     identity_at_start = False
     embedded_defaults = {"prompts": 10}
 
@@ -62,7 +63,7 @@ class VPT(Method):
             fresh = deep or number == 0
             own = Prompts(self.config.prompts, block.width, bound, self.scope_tasks) if fresh else None
             hands_on = not deep and number < len(reached) - 1
-            self.backbone.replace(block, PromptedBlock(self.backbone, block, own, hands_on=hands_on))
+            self.backbone.replace(block, PromptedBlock(self.transformer, block, own, hands_on=hands_on))
 
     def expected_parameters(self) -> Counts:
         """P prompts of width C, at every block or at the first one."""

@@ -13,7 +13,8 @@ from typing import Any, ClassVar, Literal
 from torch import Tensor, nn
 
 from petl_bench import features
-from petl_bench.backbones.base import Backbone, StageInfo
+from petl_bench.backbones.base import Backbone, StageInfo, in_words
+from petl_bench.backbones.transformer import TransformerBackbone
 from petl_bench.config import MethodConfig
 from petl_bench.counts import Counts, closed
 from petl_bench.errors import UsageError
@@ -55,7 +56,8 @@ class Method(nn.Module, ABC):
         paper: Address of the paper.
         executions: The executions its configurations can have (``shared``, ``tapped``, ``forked``, ``replicated`` ...).
         scopes: Whether its parameters exist once per task, once for all, or ``mixed``: some of each by definition.
-        families: Backbone families that it is defined on.
+        needs: What its default configuration needs of a backbone: ``SITES`` and ``ABILITIES`` of
+            ``petl_bench.backbones.base``. ``needs_of`` refines it.
         identity_at_start: At the start the features equal the frozen backbone's. Set it on the instance, in
             ``adapt()``, where the configuration decides.
         couples_tasks: The features of a task depend on which other tasks there are. Likewise.
@@ -69,7 +71,7 @@ class Method(nn.Module, ABC):
     paper: ClassVar[str] = ""
     executions: ClassVar[tuple[str, ...]] = ("shared",)
     scopes: ClassVar[tuple[str, ...]] = ("shared",)
-    families: ClassVar[tuple[str, ...]] = ("swin", "vit")
+    needs: ClassVar[tuple[str, ...]] = ()
     identity_at_start: bool = True
     couples_tasks: bool = False
     gradient_exempt: Mapping[str, str] = {}
@@ -77,23 +79,37 @@ class Method(nn.Module, ABC):
 
     def __init__(self, backbone: Backbone, tasks: tuple[str, ...], config: MethodConfig, seed: int) -> None:
         super().__init__()
-        if backbone.family not in self.families:
+        missing = backbone.missing(self.needs_of(config))
+        if missing:
             raise UsageError(
-                f"The method {self.name!r} is not defined on the {backbone.family} family, only on "
-                f"{', '.join(self.families)}.\nType: petl-bench list methods"
+                f"The method {self.name!r} needs {in_words(missing)}, which this network of the family "
+                f"{backbone.family} does not have.\nType: petl-bench list backbones --support"
             )
         self.backbone = backbone
         self.tasks = tasks
         self.config = config
         backbone.requires_grad_(False)
-        self._born_in_backbone = {id(parameter) for parameter in backbone.parameters()}
+        self._born = set(backbone.parameters())  # objects, only until names are final
         self.adapt()
+        self._from_backbone = frozenset(n for n, p in self.named_parameters() if p in self._born)
+        del self._born
         features.initialise(self, seed, "method")
         self.fork_at = self.backbone.first_unit(lambda module: isinstance(module, PerTask) and module.is_per_task)
 
     @abstractmethod
     def adapt(self) -> None:
-        """Create, insert or unfreeze what is trained."""
+        """Create, insert or unfreeze what is trained.
+
+        Called once, by the constructor, with ``backbone`` frozen and ``tasks`` and ``config`` set. Behind it, in this
+        order: the names of the backbone's parameters are noted where they now stand, for what owns what; ``initialise``
+        of every ``Keyed`` layer draws its initial values; and ``fork_at`` is read off where the first ``PerTask`` layer
+        stands. So ``adapt`` draws nothing, and nothing is inserted after it.
+        """
+
+    @classmethod
+    def needs_of(cls, config: MethodConfig) -> tuple[str, ...]:
+        """Return what a configuration needs of a backbone; ``needs`` where no setting changes it."""
+        return cls.needs
 
     @abstractmethod
     def expected_parameters(self) -> Counts:
@@ -151,6 +167,12 @@ class Method(nn.Module, ABC):
             return None
         forks = 1 if self.fork_at is None else len(self.tasks)
         return (forks if self.fork_at == -1 else 1) * geometry.stem + forks * (geometry.blocks + added)
+
+    @property
+    def transformer(self) -> TransformerBackbone:
+        """The backbone of a method that needs ``attention-halves``, which transformers alone have."""
+        assert isinstance(self.backbone, TransformerBackbone), f"{self.name!r} does not say that it needs a transformer"
+        return self.backbone
 
     @property
     def widths(self) -> tuple[int, ...]:
@@ -220,14 +242,14 @@ class Method(nn.Module, ABC):
         )
 
     def copy_backbone(self) -> Backbone:
-        """Return a copy of the backbone whose parameters count as the backbone's."""
+        """Return a copy of the backbone whose parameters count as the backbone's; only ``adapt`` may call it."""
         replica = copy.deepcopy(self.backbone)
-        self._born_in_backbone |= {id(parameter) for parameter in replica.parameters()}
+        self._born.update(replica.parameters())
         return replica
 
-    def belongs_to_backbone(self, parameter: nn.Parameter) -> bool:
-        """Return whether a parameter came with the backbone (and takes its learning rate)."""
-        return id(parameter) in self._born_in_backbone
+    def belongs_to_backbone(self, name: str) -> bool:
+        """Return whether the parameter of that name came with the backbone (and takes its learning rate)."""
+        return name in self._from_backbone
 
     def exempt(self) -> dict[str, str]:
         """Return, by name, the parameters that ``gradient_exempt`` is about, with the reason."""
@@ -247,7 +269,8 @@ class Method(nn.Module, ABC):
             if isinstance(layer, features.Keyed)
             for name in layer.vectors
         }
-        exempt = tuple(f".{name}" for name in self.backbone.trunk.no_weight_decay())
+        without_decay = getattr(self.backbone.trunk, "no_weight_decay", tuple[str, ...])  # not every timm model says it
+        exempt = tuple(f".{name}" for name in without_decay())
         return {
             name
             for name, parameter in self.named_parameters()
@@ -264,17 +287,13 @@ class Method(nn.Module, ABC):
         }
         generated_from = tuple(features.generator_paths(self))
         generator = {name for name in trained if name.startswith(generated_from)}
-        private_ids = {
-            id(parameter): task for task, module in self.private_modules().items() for parameter in module.parameters()
-        }
+        task_of = {p: task for task, module in self.private_modules().items() for p in module.parameters()}
         private: dict[str, dict[str, nn.Parameter]] = {task: {} for task in self.tasks}
         for name, parameter in trained.items():
-            if id(parameter) in private_ids:
-                private[private_ids[id(parameter)]][name] = parameter
+            if parameter in task_of:
+                private[task_of[parameter]][name] = parameter
         return Owned(
-            shared={
-                n: p for n, p in trained.items() if n not in stacked and n not in generator and id(p) not in private_ids
-            },
+            shared={n: p for n, p in trained.items() if n not in stacked and n not in generator and p not in task_of},
             generator={n: p for n, p in trained.items() if n in generator},
             stacked={n: p for n, p in trained.items() if n in stacked},
             private=private,

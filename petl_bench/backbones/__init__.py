@@ -1,1 +1,1 @@
-"""Backbones: timm's Swin and plain ViT families behind one contract, and the small one shipped with the package."""
+"""Backbones: families of timm's networks behind one contract, and the small one shipped with the package."""

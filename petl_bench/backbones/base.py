@@ -1,16 +1,39 @@
 """The Backbone contract: a frozen timm trunk, walked block by block, with named sites that a method may replace."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, Literal
 
 import torch
-import torch.nn.functional as F
+from timm.layers.norm import LayerNorm2d, RmsNorm, RmsNorm2d
 from torch import Tensor, nn
 
 from petl_bench.features import Pyramid, fork
 from petl_bench.geometry import Geometry
+
+# Modules inside a block that a method may read or replace.
+SITES = ("attn", "attn.qkv", "attn.proj", "mlp", "mlp.fc1", "mlp.fc2", "norm1", "norm2")
+# What else a method may need of a family, and how a refusal says it.
+ABILITIES = {
+    "attention-halves": "blocks that divide into an attention half and an MLP half",
+    "attention-values": "attention whose values can be read in front of the output projection",
+    "input-norms": "norms in front of the attention and the MLP",
+    "patch-merging": "linear layers that merge patches between the stages",
+    "relative-position-tables": "relative-position tables",
+    "scores-in-windows": "attention in windows whose scores can be read",
+}
+NORMS_OF_MAPS = (LayerNorm2d, RmsNorm2d)  # of [B, C, H, W]
+NORMS = (nn.LayerNorm, RmsNorm, nn.RMSNorm, nn.BatchNorm2d, *NORMS_OF_MAPS)
+
+
+def in_words(needs: Iterable[str]) -> str:
+    """Say needs as a refusal does: ``attn.qkv, norm2 in every block; relative-position tables``."""
+    needs = list(needs)
+    modules = ", ".join(need for need in needs if need not in ABILITIES)
+    return "; ".join(
+        [*([f"{modules} in every block"] if modules else []), *(ABILITIES[n] for n in needs if n in ABILITIES)]
+    )
 
 
 @dataclass(frozen=True)
@@ -23,7 +46,7 @@ class StageInfo:
 
 @dataclass(frozen=True)
 class Block:
-    """A transformer block: its path in the trunk, its place and its width in channels."""
+    """A residual block: its path in the trunk, its place and its width in channels."""
 
     path: str
     stage: int
@@ -51,8 +74,14 @@ class Operation:
 
     path: str
     module: Any
+    kind: Literal["linear", "norm", "conv"]
     width: int
     axis: int
+
+    @property
+    def bias(self) -> nn.Parameter | None:
+        """The bias, or None: RMS norms never have one."""
+        return getattr(self.module, "bias", None)
 
 
 class Carrying(nn.Module):
@@ -75,28 +104,30 @@ class Walk:
     extras: tuple[tuple[Tensor, ...], ...]
 
 
-def keys_and_values(qkv: nn.Module, tokens: Tensor) -> Tensor:
-    """Project tokens [B, p, C] that are only attended to, and so need no queries, to keys and values [B, p, 2C]."""
-    width = tokens.shape[-1]
-    if not isinstance(qkv, nn.Linear):
-        return qkv(tokens)[..., width:]
-    bias = cast(Tensor | None, qkv.bias)  # None without one, whatever the stub says
-    return F.linear(tokens, qkv.weight[width:], bias if bias is None else bias[width:])
-
-
-def heads_of(projected: Tensor, parts: int, heads: int) -> tuple[Tensor, ...]:
-    """Split a fused projection [B, N, parts * C] into ``parts`` tensors [B, heads, N, C / heads]."""
-    return projected.unflatten(2, (parts, heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
-
-
 class Backbone(nn.Module, ABC):
     """A frozen trunk: images [B, 3, H, W] in 0..1 to a pyramid of four maps.
 
     A block may be replaced by one that returns ``(stream, extra)``; the extras leave the trunk as return values, so
     two models never share state.
+
+    Attributes:
+        family: Name of the family.
+        has: What methods may need: the ``SITES`` of every block, and what of ``ABILITIES`` the family has.
+        beside_tokens: What of a block no token passes through, as names along a parameter's path.
+        creation: Arguments that timm's models of the family are created with.
+        takes_image_size: Whether they are created for one image size.
+        size_multiple: What image sizes must be multiples of; None: of the patches.
+        stages: The levels of the pyramid.
+        blocks: All blocks in the order the trunk runs.
+        num_parameters: Of the plain trunk.
     """
 
     family: ClassVar[str]
+    has: ClassVar[tuple[str, ...]] = ()
+    beside_tokens: ClassVar[tuple[str, ...]] = ()
+    creation: ClassVar[Mapping[str, Any]] = {}
+    takes_image_size: ClassVar[bool] = True
+    size_multiple: ClassVar[int | None] = None
     trunk: Any  # a timm model, which no stub describes
     stages: tuple[StageInfo, ...]
     blocks: tuple[Block, ...]
@@ -139,97 +170,64 @@ class Backbone(nn.Module, ABC):
     def entry_modules(self, stage: int) -> tuple[nn.Module, ...]:
         """Return the modules that ``enter_stage`` runs."""
 
-    @staticmethod
-    @abstractmethod
-    def attention_half(block: Any, x: Tensor) -> Tensor:
-        """Return x' = x + attention(norm1(x)): what enters norm2 and the MLP."""
+    def run(self, block: nn.Module, x: Tensor) -> Tensor | tuple[Tensor, ...]:
+        """Run a block, timm's own or what a method put in its place, on tokens in the trunk's layout."""
+        return block(x)
 
-    @staticmethod
-    @abstractmethod
-    def mlp_half(block: Any, x: Tensor) -> Tensor:
-        """Return MLP(norm2(x')), without the residual."""
+    def leave_stage(self, tokens: Tensor, stage: int) -> Tensor:
+        """Do what stands behind the last block of ``stage``: nothing, where a family has nothing there."""
+        return tokens
 
-    @staticmethod
-    @abstractmethod
-    def attend(
-        block: Any, x: Tensor, prompts: Tensor | None = None, *, prompts_attend: bool = False
-    ) -> tuple[Tensor, Tensor | None]:
-        """Return the values of attention before the output projection, in the layout of the tokens ``x``.
+    def exit_modules(self, stage: int) -> tuple[nn.Module, ...]:
+        """Return the modules that ``leave_stage`` runs."""
+        return ()
 
-        Args:
-            block: A block whose ``attn`` is timm's; its ``qkv`` may have been replaced.
-            x: Normalised tokens in the trunk's layout.
-            prompts: Normalised extra tokens [B, p, C] that the tokens attend to, or None.
-            prompts_attend: The prompts attend too, to the tokens and to each other.
+    def missing(self, needs: Iterable[str]) -> list[str]:
+        """Return what of ``needs`` this network lacks: its family does not have it, or a block has no such module."""
+        return [need for need in needs if need not in self.has or (need in SITES and not self._has_site(need))]
 
-        Returns:
-            The values for ``x``, and for prompts that attend [B, p, C] (averaged over windows), or None.
-        """
+    def _has_site(self, kind: str) -> bool:
+        def inside(module: Any) -> bool:
+            for name in kind.split("."):
+                module = getattr(module, name, None)
+            return module is not None
 
-    @staticmethod
-    def attend_scored(block: Any, x: Tensor, prompts: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Attend as ``attend`` does where prompts attend, and return how prompts and tokens score; Swin has it.
-
-        Returns:
-            Values for ``x``, values for the prompts [B, p, C], and the products of the prompts' queries with the
-            tokens' keys [B, heads, p, H, W], neither scaled nor biased.
-        """
-        raise NotImplementedError
-
-    @staticmethod
-    def over_windows(block: Any, x: Tensor, operation: Callable[[Tensor], Tensor]) -> Tensor:
-        """Apply an operation to the windows in which a block attends, [B * nW, rows, columns, C]; Swin has it."""
-        raise NotImplementedError
-
-    @staticmethod
-    @abstractmethod
-    def attention_branch(block: Any, context: Tensor) -> Tensor:
-        """Turn the values that ``attend`` returns into what is added to the stream: output projection and scale."""
-
-    @staticmethod
-    @abstractmethod
-    def mlp_branch(block: Any, hidden: Tensor) -> Tensor:
-        """Turn the MLP's output into what is added to the stream: scale and drop path."""
-
-    @abstractmethod
-    def carry_over(self, prompts: Tensor, stage: int) -> Tensor:
-        """Take prompts [B, p, C] through what stands in front of ``stage``: each stands for all tokens merged."""
-
-    @abstractmethod
-    def position_attention(self, attention: Any, tables: nn.Module) -> nn.Module:
-        """Return the attention with relative-position biases of its own per task.
-
-        Args:
-            attention: The frozen attention.
-            tables: A module whose call returns what is added to its table, [rows, entries, heads]; one row for all
-                tasks, or one a task for a forked batch.
-        """
+        return all(inside(self.block_module(block)) for block in self.blocks)
 
     def geometry(self) -> Geometry | None:
         """Return what closed forms of multiply-adds need of the plain trunk, or None where no form is stated."""
         return None
 
     def operations(self) -> tuple[Operation, ...]:
-        """Return every linear layer, norm and convolution of the trunk, in the order of registration."""
+        """Return every linear layer, norm and convolution that tokens pass through, in the order of registration."""
         found: list[Operation] = []
         for path, module in self.trunk.named_modules():
-            match module:
+            if self.is_beside_tokens(path):
+                continue
+            kept: Any = module
+            match kept:
                 case nn.Linear(out_features=width):
-                    found.append(Operation(path, module, width, -1))
-                case nn.LayerNorm(normalized_shape=(width,)):
-                    found.append(Operation(path, module, width, -1))
+                    found.append(Operation(path, module, "linear", width, -1))
                 case nn.Conv2d(out_channels=width):
-                    found.append(Operation(path, module, width, 1))
+                    found.append(Operation(path, module, "conv", width, 1))
+                case nn.BatchNorm2d(num_features=width):
+                    found.append(Operation(path, module, "norm", width, 1))
+                case _ if isinstance(module, NORMS):
+                    axis = 1 if isinstance(module, NORMS_OF_MAPS) else -1
+                    found.append(Operation(path, module, "norm", kept.normalized_shape[0], axis))
                 case _:
                     pass
         return tuple(found)
+
+    def is_beside_tokens(self, path: str) -> bool:
+        """Return whether a module or parameter of that path works on positions or scores, and not on tokens."""
+        return not set(self.beside_tokens).isdisjoint(path.split("."))
 
     def reductions(self) -> tuple[Operation, ...]:
         """Return the linear layers that stand between two stages (those of patch merging)."""
         entries = [entry for stage in range(len(self.stages)) for entry in self.entry_modules(stage)]
         inside = {id(module) for entry in entries for module in entry.modules()}
-        found = (operation for operation in self.operations() if id(operation.module) in inside)
-        return tuple(operation for operation in found if isinstance(operation.module, nn.Linear))
+        return tuple(o for o in self.operations() if o.kind == "linear" and id(o.module) in inside)
 
     def sites(self, *kinds: str) -> tuple[Site, ...]:
         """Return the sites of these kinds in the order the trunk runs, such as ``"attn.qkv"`` or ``"norm2"``."""
@@ -257,22 +255,25 @@ class Backbone(nn.Module, ABC):
         setattr(self.trunk.get_submodule(parent), name, module)
 
     def biases(self) -> Iterator[nn.Parameter]:
-        """Yield every bias of the trunk, relative-position bias tables included."""
+        """Yield the bias of every operation that has one, and every relative-position bias table."""
+        for operation in self.operations():
+            if operation.bias is not None:
+                yield operation.bias
         for name, parameter in self.trunk.named_parameters():
-            if name.rpartition(".")[2] in ("bias", "relative_position_bias_table", "q_bias", "v_bias"):
+            if name.rpartition(".")[2] == "relative_position_bias_table":
                 yield parameter
 
     def norms(self) -> Iterator[nn.Module]:
         """Yield every normalisation layer of the trunk."""
         for module in self.trunk.modules():
-            if isinstance(module, nn.LayerNorm):
+            if isinstance(module, NORMS):
                 yield module
 
     def first_unit(self, holds: Callable[[nn.Module], bool]) -> int | None:
         """Return where a batch must be forked: the number of the first unit with a module that ``holds``.
 
         Units are numbered in the order the trunk runs: -1 the stem, then every block; what stands in front of a stage
-        counts with the stage's first block.
+        counts with the stage's first block, what stands behind it with its last.
         """
         if any(holds(part) for module in self.stem_modules() for part in module.modules()):
             return -1
@@ -280,6 +281,8 @@ class Backbone(nn.Module, ABC):
             modules = [self.block_module(block)]
             if block.index == 0:
                 modules += self.entry_modules(block.stage)
+            if block.is_last_in_stage:
+                modules += self.exit_modules(block.stage)
             if any(holds(part) for module in modules for part in module.modules()):
                 return number
         return None
@@ -307,10 +310,11 @@ class Backbone(nn.Module, ABC):
             if isinstance(module, Carrying):
                 x, carried, *extra = module(x, carried)
             else:
-                carried, out = None, module(x)
+                carried, out = None, self.run(module, x)
                 x, *extra = out if isinstance(out, tuple) else (out,)
             collected += extra
             if block.is_last_in_stage:
+                x = self.leave_stage(x, block.stage)
                 streams.append(x)
                 extras.append(tuple(collected))
                 collected = []

@@ -8,24 +8,45 @@ from typing import Any
 
 import timm
 import torch
+from timm.models.convnext import ConvNeXt
+from timm.models.davit import DaVit
+from timm.models.eva import Eva
+from timm.models.pvt_v2 import PyramidVisionTransformerV2
+from timm.models.resnet import ResNet
 from timm.models.swin_transformer import SwinTransformer
+from timm.models.swin_transformer_v2 import SwinTransformerV2
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
 from petl_bench import draws
 from petl_bench.backbones.base import Backbone
+from petl_bench.backbones.convnext import ConvNeXtBackbone
+from petl_bench.backbones.davit import DaViTBackbone
 from petl_bench.backbones.embedded import WEIGHTS, embedded_trunk
+from petl_bench.backbones.eva import EvaBackbone
 from petl_bench.backbones.names import EMBEDDED, HUB, SEEN_IN_PRETRAINING, BackboneName, find_backbone, hub_config
 from petl_bench.backbones.normalise import normalisation_of, require_tag, tag_of
+from petl_bench.backbones.pvtv2 import PVTv2Backbone
+from petl_bench.backbones.resnet import ResNetBackbone
 from petl_bench.backbones.swin import SwinBackbone
+from petl_bench.backbones.swinv2 import SwinV2Backbone
 from petl_bench.backbones.vit import VitBackbone
 from petl_bench.backbones.weights_file import content_hash, load_into
 from petl_bench.config import Normalisation
 from petl_bench.errors import UsageError
 
-FAMILIES: dict[str, type[SwinBackbone] | type[VitBackbone]] = {"swin": SwinBackbone, "vit": VitBackbone}
-FAMILY_OF: dict[type[nn.Module], str] = {SwinTransformer: "swin", VisionTransformer: "vit"}
+FAMILY_OF: dict[type[nn.Module], type[Backbone]] = {
+    SwinTransformer: SwinBackbone,
+    SwinTransformerV2: SwinV2Backbone,
+    VisionTransformer: VitBackbone,
+    Eva: EvaBackbone,
+    PyramidVisionTransformerV2: PVTv2Backbone,
+    DaVit: DaViTBackbone,
+    ConvNeXt: ConvNeXtBackbone,
+    ResNet: ResNetBackbone,
+}
 """By timm's class of a network, its family; a subclass may walk its blocks in another way, so it is none."""
+FAMILIES: dict[str, type[Backbone]] = {family.family: family for family in FAMILY_OF.values()}
 
 
 def build_backbone(
@@ -86,7 +107,7 @@ def wrap_backbone(trunk: nn.Module, normalisation: str | Normalisation | None = 
         )
     name = type(trunk).__name__
     by = normalisation_of(name, "", getattr(trunk, "pretrained_cfg", None), normalisation)
-    return FAMILIES[family](copy.deepcopy(trunk), by.mean, by.std)
+    return family(copy.deepcopy(trunk), by.mean, by.std)
 
 
 def _trunk(name: str, image_size: int, *, download: bool) -> Any:
@@ -104,7 +125,9 @@ def _pickled_on_meta(name: str, image_size: int) -> bytes:
 def _new_trunk(name: str, image_size: int, *, download: bool) -> Any:
     if name == EMBEDDED:
         return embedded_trunk(image_size)
-    create = partial(timm.create_model, name, img_size=image_size, drop_path_rate=0.0)
+    family = FAMILIES[find_backbone(name).family]
+    sized = {"img_size": image_size} if family.takes_image_size else {}
+    create = partial(timm.create_model, name, drop_path_rate=0.0, **sized, **family.creation)
     if not download:
         return create(pretrained=False)
     try:
@@ -117,11 +140,13 @@ def _new_trunk(name: str, image_size: int, *, download: bool) -> Any:
 
 
 def _check_image_size(trunk: Any, known: BackboneName, image_size: int) -> None:
-    patch: int = trunk.patch_embed.patch_size[0]
+    multiple = FAMILIES[known.family].size_multiple
+    patch: int = trunk.patch_embed.patch_size[0] if multiple is None else multiple
     if image_size % patch:
         fitting = [size for size in (image_size // patch * patch, -(-image_size // patch) * patch) if size]
+        what = "patches" if multiple is None else "largest stride"
         raise UsageError(
-            f"Images of {image_size} pixels do not fit the patches of {patch} pixels of {known.name!r}. The nearest "
+            f"Images of {image_size} pixels do not fit the {what} of {patch} pixels of {known.name!r}. The nearest "
             f"sizes that fit: {', '.join(map(str, fitting))}; its native size is {known.image_size}.\n"
             f"Type: --set dataset.image_size={fitting[-1]}"
         )

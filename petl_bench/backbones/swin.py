@@ -15,7 +15,8 @@ from timm.layers.mlp import Mlp
 from timm.models.swin_transformer import WindowAttention, window_partition, window_reverse
 from torch import Tensor, nn
 
-from petl_bench.backbones.base import Backbone, Block, StageInfo, heads_of, keys_and_values
+from petl_bench.backbones.base import Block, StageInfo
+from petl_bench.backbones.transformer import TransformerBackbone, heads_of, keys_and_values
 from petl_bench.features import Keyed
 from petl_bench.geometry import Geometry, StageGeometry
 
@@ -38,9 +39,9 @@ class PositionedAttention(Keyed):
         if mask is not None:
             bias = bias + mask[None, None, :, None]
         windows = 1 if mask is None else len(mask)
-        values = _values(
-            attention, x, bias.expand(-1, len(x) // len(bias) // windows, windows, -1, -1, -1).flatten(0, 2)
-        )
+        bias = bias.expand(-1, len(x) // len(bias) // windows, windows, -1, -1, -1).flatten(0, 2)
+        query, key, value = heads_of(attention.qkv(x), 3, attention.num_heads)
+        values = mixed(attention, bias, query, key, value)
         return attention.proj_drop(attention.proj(values))
 
     def merged(self, t: int) -> nn.Module:
@@ -51,48 +52,13 @@ class PositionedAttention(Keyed):
         return plain
 
 
-def _values(attention: Any, x: Tensor, bias: Tensor) -> Tensor:
-    """Attend within windows [n, N, C] with a bias that broadcasts to [n, heads, N, N]; no output projection."""
-    query, key, value = heads_of(attention.qkv(x), 3, attention.num_heads)
-    return _mixed(attention, query, key, value, bias)
-
-
-def _mixed(attention: Any, query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor:
-    """Mix values [n, heads, N, C / heads] to [n, N, C]."""
+def mixed(
+    attention: Any, bias: Tensor, query: Tensor, key: Tensor, value: Tensor, scale: float | None = None
+) -> Tensor:
+    """Mix values [n, heads, N, C / heads] to [n, N, C] with a bias that broadcasts to [n, heads, N, N]."""
     dropout = attention.attn_drop.p if attention.training else 0.0
-    out = F.scaled_dot_product_attention(query, key, value, attn_mask=bias, dropout_p=dropout)
+    out = F.scaled_dot_product_attention(query, key, value, attn_mask=bias, dropout_p=dropout, scale=scale)
     return out.transpose(1, 2).flatten(2)
-
-
-def _prompted(attention: Any, windows: Tensor, bias: Tensor, prompts: Tensor, *, prompts_attend: bool) -> Tensor:
-    """Attend within windows [B * nW, N, C] and to the prompts [B, p, C] of their image, projected once for all windows.
-
-    Prompts have neither bias nor mask. Returns [B * nW, N, C], or [B * nW, N + p, C] when they attend too.
-    """
-    if prompts_attend:
-        return _mixed_together(attention, bias, *_projected_together(attention, windows, prompts))
-    heads, number = attention.num_heads, prompts.shape[1]
-    own = heads_of(attention.qkv(windows), 3, heads)
-    projected = keys_and_values(attention.qkv, prompts)
-    theirs = heads_of(projected.repeat_interleave(len(windows) // len(prompts), 0), 2, heads)
-    query, (key, value) = own[0], (torch.cat(pair, 2) for pair in zip(own[1:], theirs, strict=True))
-    return _mixed(attention, query, key, value, F.pad(bias, (0, number)))
-
-
-def _projected_together(
-    attention: Any, windows: Tensor, prompts: Tensor
-) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
-    """Return queries, keys and values of windows [B * nW, N, C], and of the prompts [B, p, C] in every window."""
-    times, heads = len(windows) // len(prompts), attention.num_heads
-    own = heads_of(attention.qkv(windows), 3, heads)
-    return own, heads_of(attention.qkv(prompts).repeat_interleave(times, 0), 3, heads)
-
-
-def _mixed_together(attention: Any, bias: Tensor, own: tuple[Tensor, ...], theirs: tuple[Tensor, ...]) -> Tensor:
-    """Mix tokens and prompts, which have neither bias nor mask, to [B * nW, N + p, C]."""
-    query, key, value = (torch.cat(pair, 2) for pair in zip(own, theirs, strict=True))
-    number = theirs[0].shape[2]
-    return _mixed(attention, query, key, value, F.pad(bias, (0, number, 0, number)))
 
 
 def _into_windows(block: Any, x: Tensor) -> Tensor:
@@ -116,13 +82,6 @@ def _out_of_windows(block: Any, windows: Tensor, height: int, width: int) -> Ten
     return torch.roll(merged, block.shift_size, (1, 2)) if any(block.shift_size) else merged
 
 
-def _bias(block: Any, x: Tensor) -> Tensor:
-    """Return what is added to the scores of every window of [B, H, W, C]: positions, and the mask of a shift."""
-    bias = block.attn._get_rel_pos_bias()
-    mask = block.get_attn_mask(_padded(block, x)) if block.dynamic_mask else block.attn_mask
-    return bias if mask is None else (bias + mask[:, None]).repeat(len(x), 1, 1, 1)
-
-
 def _apart(block: Any, values: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
     """Divide [B * nW, N + p, C] into the values of the tokens [B, H, W, C] and of the prompts [B, p, C], averaged."""
     batch, height, width, _ = x.shape
@@ -131,10 +90,27 @@ def _apart(block: Any, values: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
     return _out_of_windows(block, values[:, :tokens].unflatten(1, block.window_size), height, width), own
 
 
-class SwinBackbone(Backbone):
+class SwinBackbone(TransformerBackbone):
     """A Swin trunk; tokens are [B, H, W, C]."""
 
     family = "swin"
+    beside_tokens = ("relative_position_bias_table",)
+    has = (
+        "attn",
+        "attn.qkv",
+        "attn.proj",
+        "mlp",
+        "mlp.fc1",
+        "mlp.fc2",
+        "norm1",
+        "norm2",
+        "attention-halves",
+        "attention-values",
+        "input-norms",
+        "patch-merging",
+        "relative-position-tables",
+        "scores-in-windows",
+    )
 
     def __init__(self, trunk: Any, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
         trunk.prune_intermediate_layers(indices=list(range(len(trunk.layers))), prune_norm=True, prune_head=True)
@@ -191,52 +167,94 @@ class SwinBackbone(Backbone):
         """Return the patch merging in front of ``stage``."""
         return (self.trunk.layers[stage].downsample,)
 
-    @staticmethod
-    def attention_half(block: Any, x: Tensor) -> Tensor:
+    def attention_half(self, block: Any, x: Tensor) -> Tensor:
         """Return x' = x + window attention(norm1(x)), [B, H, W, C]."""
         return x + block.drop_path1(block._attn(block.norm1(x)))
 
-    @staticmethod
-    def mlp_half(block: Any, x: Tensor) -> Tensor:
-        """Return MLP(norm2(x')), [B, H, W, C]."""
-        return block.drop_path2(block.mlp(block.norm2(x)))
+    def position_bias(self, attention: Any) -> Tensor:
+        """Return what is added to the scores inside a window, [1, heads, N, N]."""
+        return attention._get_rel_pos_bias()
 
-    @staticmethod
+    def projected(self, attention: Any, tokens: Tensor) -> tuple[Tensor, ...]:
+        """Return queries, keys and values [n, heads, N, C / heads] of tokens [n, N, C]."""
+        return heads_of(attention.qkv(tokens), 3, attention.num_heads)
+
+    def attended_to(self, attention: Any, tokens: Tensor) -> tuple[Tensor, ...]:
+        """Return keys and values [n, heads, p, C / heads] of tokens [n, p, C] that attend to nothing."""
+        return heads_of(keys_and_values(attention.qkv, tokens), 2, attention.num_heads)
+
+    def mixed(self, attention: Any, bias: Tensor, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        """Mix values [n, heads, N, C / heads] to [n, N, C]."""
+        return mixed(attention, bias, query, key, value)
+
     def attend(
-        block: Any, x: Tensor, prompts: Tensor | None = None, *, prompts_attend: bool = False
+        self, block: Any, x: Tensor, prompts: Tensor | None = None, *, prompts_attend: bool = False
     ) -> tuple[Tensor, Tensor | None]:
         """Attend within shifted windows of [B, H, W, C]; prompts stand in every window, without bias or mask."""
-        windows, bias = _into_windows(block, x).flatten(1, 2), _bias(block, x)  # [B * nW, N, C]
+        windows, bias = _into_windows(block, x).flatten(1, 2), self._bias(block, x)  # [B * nW, N, C]
         if prompts is None:
-            values = _values(block.attn, windows, bias)
+            values = self.mixed(block.attn, bias, *self.projected(block.attn, windows))
         else:
-            values = _prompted(block.attn, windows, bias, prompts, prompts_attend=prompts_attend)
+            values = self._prompted(block.attn, windows, bias, prompts, prompts_attend=prompts_attend)
         if prompts_attend:
             return _apart(block, values, x)
         return _out_of_windows(block, values.unflatten(1, block.window_size), *x.shape[1:3]), None
 
-    @staticmethod
-    def attend_scored(block: Any, x: Tensor, prompts: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def attend_scored(self, block: Any, x: Tensor, prompts: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Attend as where prompts attend too; return their scores [B, heads, p, H, W] as well."""
         windows = _into_windows(block, x).flatten(1, 2)
-        own, theirs = _projected_together(block.attn, windows, prompts)
+        own, theirs = self._projected_together(block.attn, windows, prompts)
         scores = (theirs[0] @ own[1].mT).flatten(1, 2).mT  # [B * nW, N, heads * p]
         scores = _out_of_windows(block, scores.unflatten(1, block.window_size), *x.shape[1:3])
-        values, carried = _apart(block, _mixed_together(block.attn, _bias(block, x), own, theirs), x)
+        values, carried = _apart(block, self._mixed_together(block.attn, self._bias(block, x), own, theirs), x)
         return values, carried, scores.permute(0, 3, 1, 2).unflatten(1, (-1, prompts.shape[1]))
 
-    @staticmethod
-    def over_windows(block: Any, x: Tensor, operation: Callable[[Tensor], Tensor]) -> Tensor:
+    def over_windows(self, block: Any, x: Tensor, operation: Callable[[Tensor], Tensor]) -> Tensor:
         """Apply an operation on windows [B * nW, rows, columns, C] to [B, H, W, C]."""
         return _out_of_windows(block, operation(_into_windows(block, x)), *x.shape[1:3])
 
-    @staticmethod
-    def attention_branch(block: Any, context: Tensor) -> Tensor:
+    def _bias(self, block: Any, x: Tensor) -> Tensor:
+        """Return what is added to the scores of every window of [B, H, W, C]: positions, and the mask of a shift."""
+        bias = self.position_bias(block.attn)
+        mask = block.get_attn_mask(_padded(block, x)) if block.dynamic_mask else block.attn_mask
+        return bias if mask is None else (bias + mask[:, None]).repeat(len(x), 1, 1, 1)
+
+    def _prompted(
+        self, attention: Any, windows: Tensor, bias: Tensor, prompts: Tensor, *, prompts_attend: bool
+    ) -> Tensor:
+        """Attend within windows [B * nW, N, C] and to the prompts [B, p, C] of their image, projected once for all.
+
+        Prompts have neither bias nor mask. Returns [B * nW, N, C], or [B * nW, N + p, C] when they attend too.
+        """
+        if prompts_attend:
+            return self._mixed_together(attention, bias, *self._projected_together(attention, windows, prompts))
+        times, number = len(windows) // len(prompts), prompts.shape[1]
+        own = self.projected(attention, windows)
+        theirs = [part.repeat_interleave(times, 0) for part in self.attended_to(attention, prompts)]
+        query, (key, value) = own[0], (torch.cat(pair, 2) for pair in zip(own[1:], theirs, strict=True))
+        return self.mixed(attention, F.pad(bias, (0, number)), query, key, value)
+
+    def _projected_together(
+        self, attention: Any, windows: Tensor, prompts: Tensor
+    ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+        """Return queries, keys and values of windows [B * nW, N, C], and of the prompts [B, p, C] in every window."""
+        times = len(windows) // len(prompts)
+        theirs = self.projected(attention, prompts)
+        return self.projected(attention, windows), tuple(part.repeat_interleave(times, 0) for part in theirs)
+
+    def _mixed_together(
+        self, attention: Any, bias: Tensor, own: tuple[Tensor, ...], theirs: tuple[Tensor, ...]
+    ) -> Tensor:
+        """Mix tokens and prompts, which have neither bias nor mask, to [B * nW, N + p, C]."""
+        query, key, value = (torch.cat(pair, 2) for pair in zip(own, theirs, strict=True))
+        number = theirs[0].shape[2]
+        return self.mixed(attention, F.pad(bias, (0, number, 0, number)), query, key, value)
+
+    def attention_branch(self, block: Any, context: Tensor) -> Tensor:
         """Apply the output projection and the drop path to [B, ..., C]."""
         return block.drop_path1(block.attn.proj_drop(block.attn.proj(context)))
 
-    @staticmethod
-    def mlp_branch(block: Any, hidden: Tensor) -> Tensor:
+    def mlp_branch(self, block: Any, hidden: Tensor) -> Tensor:
         """Apply the drop path."""
         return block.drop_path2(hidden)
 

@@ -4,28 +4,52 @@ Taps after blocks L/4, L/2, 3L/4 and L, without the final norm. Prefix tokens ta
 the taps. The maps are resampled to strides 4, 8, 16 and 32 without parameters, so that every decoder sees one shape.
 """
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
 from timm.layers.attention import Attention
 from timm.layers.mlp import Mlp
+from timm.models.vision_transformer import Block as VitBlock
 from torch import Tensor, nn
 
-from petl_bench.backbones.base import Backbone, Block, StageInfo, heads_of, keys_and_values
+from petl_bench.backbones.base import Block, StageInfo
+from petl_bench.backbones.transformer import TransformerBackbone, heads_of, keys_and_values
 from petl_bench.errors import UsageError
 from petl_bench.geometry import Geometry, StageGeometry
 
 STRIDES = (4, 8, 16, 32)
 
 
-class VitBackbone(Backbone):
+class VitBackbone(TransformerBackbone):
     """A plain ViT trunk; tokens are [B, N, C] with the prefix tokens first."""
 
     family = "vit"
+    has = (
+        "attn",
+        "attn.qkv",
+        "attn.proj",
+        "mlp",
+        "mlp.fc1",
+        "mlp.fc2",
+        "norm1",
+        "norm2",
+        "attention-halves",
+        "attention-values",
+        "input-norms",
+    )
+
+    attention: ClassVar[type[nn.Module]] = Attention
+    block_type: ClassVar[type[nn.Module]] = VitBlock
 
     def __init__(self, trunk: Any, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+        others = {type(block).__name__ for block in trunk.blocks if type(block) is not self.block_type}
+        if others:
+            raise UsageError(
+                f"The blocks of this network are of the kind {', '.join(sorted(others))}; the family {self.family} "
+                f"knows {self.block_type.__name__} alone.\nType: petl-bench list backbones"
+            )
         depth = len(trunk.blocks)
         trunk.prune_intermediate_layers(indices=[depth - 1], prune_norm=True, prune_head=True)
         super().__init__(trunk, mean, std)
@@ -74,7 +98,7 @@ class VitBackbone(Backbone):
         """Return the groups of blocks of a plain ViT: every token attends to all."""
         embed, blocks = self.trunk.patch_embed, list(self.trunk.blocks)
         tokens = embed.num_patches + self.trunk.num_prefix_tokens
-        plain = all(type(block.attn) is Attention and type(block.mlp) is Mlp for block in blocks)
+        plain = all(type(block.attn) is self.attention and type(block.mlp) is Mlp for block in blocks)
         if not plain or type(embed.proj) is not nn.Conv2d:
             return None
         depths = [sum(block.stage == s for block in self.blocks) for s in range(len(self.stages))]
@@ -90,27 +114,22 @@ class VitBackbone(Backbone):
         """Return nothing."""
         return ()
 
-    @staticmethod
-    def attention_half(block: Any, x: Tensor) -> Tensor:
+    def missing(self, needs: Iterable[str]) -> list[str]:
+        """Return what of ``needs`` this network lacks: its attention may be of another form than the plain one."""
+        modules = [site.module for site in self.sites("attn")]
+        plain = all(type(module) is self.attention and getattr(module, "gate", None) is None for module in modules)
+        lacking = super().missing(needs)
+        return [need for need in needs if need in lacking or (need == "attention-values" and not plain)]
+
+    def attention_half(self, block: Any, x: Tensor) -> Tensor:
         """Return x' = x + attention(norm1(x)), [B, N, C]."""
         return x + block.drop_path1(block.ls1(block.attn(block.norm1(x))))
 
-    @staticmethod
-    def mlp_half(block: Any, x: Tensor) -> Tensor:
-        """Return MLP(norm2(x')), [B, N, C]."""
-        return block.drop_path2(block.ls2(block.mlp(block.norm2(x))))
-
-    @staticmethod
     def attend(
-        block: Any, x: Tensor, prompts: Tensor | None = None, *, prompts_attend: bool = False
+        self, block: Any, x: Tensor, prompts: Tensor | None = None, *, prompts_attend: bool = False
     ) -> tuple[Tensor, Tensor | None]:
         """Attend among tokens [B, N, C] and prompts, which stand last."""
         attention = block.attn
-        if not isinstance(attention, Attention):
-            raise UsageError(
-                f"The attention of this backbone is a {type(attention).__name__}; this method needs the plain one of a "
-                "ViT.\nType: petl-bench list backbones"
-            )
         heads = attention.num_heads
         attending = torch.cat([x, prompts], 1) if prompts is not None and prompts_attend else x
         query, key, value = heads_of(attention.qkv(attending), 3, heads)
@@ -124,21 +143,11 @@ class VitBackbone(Backbone):
         values = values.transpose(1, 2).flatten(2)
         return values[:, : x.shape[1]], values[:, x.shape[1] :] if prompts_attend else None
 
-    @staticmethod
-    def attention_branch(block: Any, context: Tensor) -> Tensor:
+    def attention_branch(self, block: Any, context: Tensor) -> Tensor:
         """Apply norm, output projection, layer scale and drop path to [B, ..., C]."""
         attention = block.attn
         return block.drop_path1(block.ls1(attention.proj_drop(attention.proj(attention.norm(context)))))
 
-    @staticmethod
-    def mlp_branch(block: Any, hidden: Tensor) -> Tensor:
+    def mlp_branch(self, block: Any, hidden: Tensor) -> Tensor:
         """Apply layer scale and drop path."""
         return block.drop_path2(block.ls2(hidden))
-
-    def carry_over(self, prompts: Tensor, stage: int) -> Tensor:
-        """Return the prompts: nothing stands between the groups of a plain ViT."""
-        return prompts
-
-    def position_attention(self, attention: Any, tables: nn.Module) -> nn.Module:
-        """Refuse: a plain ViT has no relative-position bias."""
-        raise UsageError("A plain ViT has no relative-position bias. Type: petl-bench list methods")

@@ -8,11 +8,14 @@ import torch
 from rich.console import Console
 
 from petl_bench import plugins
+from petl_bench.backbones.base import in_words
+from petl_bench.cli.support import NO, YES, write_support
+from petl_bench.config import validate_section
 from petl_bench.errors import UsageError, unknown_name
 from petl_bench.terminal import bar, print_rows, print_table
 from petl_bench.testing.checks import CHECKS, SLOW_CHECKS, promise
 from petl_bench.testing.find import find_method, subjects
-from petl_bench.testing.subject import IMAGE_SIZES, TINY, Subject
+from petl_bench.testing.subject import IMAGE_SIZES, TINY, Subject, tiny_backbone
 from petl_bench.testing.verdict import BUILDS, Verdict, judge, judge_all
 
 ALL = "all"
@@ -27,7 +30,9 @@ class Checked:
     verdicts: list[Verdict]
 
 
-def check(asked: str, family: str | None, settings: Mapping[str, Any], *, slow: bool, form: str) -> bool:
+def check(
+    asked: str, family: str | None, settings: Mapping[str, Any], *, slow: bool, form: str, write: bool = False
+) -> bool:
     """Run the kit and print what it finds.
 
     Args:
@@ -36,6 +41,7 @@ def check(asked: str, family: str | None, settings: Mapping[str, Any], *, slow: 
         settings: Of the method, as typed.
         slow: Also the slow checks, on one method for every execution.
         form: ``table``, ``json`` or ``csv``.
+        write: Write what was found on all networks to the table of ``petl-bench list backbones --support``.
 
     Returns:
         Whether every property holds.
@@ -49,6 +55,8 @@ def check(asked: str, family: str | None, settings: Mapping[str, Any], *, slow: 
         raise UsageError("Settings belong to one method.\nType: petl-bench check vmt --set method.rho=8")
     found, broken = _every_method(family) if asked == ALL else (_one_method(asked, family, settings), [])
     checked = broken + _run(found, slow=slow)
+    if write:
+        write_support(support_rows({(one.method, one.family): all(v.passed for v in one.verdicts) for one in checked}))
     if form != "table":
         print_rows([row for one in checked for row in _rows(one)], form, "")
     else:
@@ -74,7 +82,7 @@ def _every_method(family: str | None) -> tuple[list[Subject], list[Checked]]:
     found: list[Subject] = []
     broken: list[Checked] = []
     for name, listing in plugins.listings("methods").items():
-        if family is not None and family not in listing.attributes.get("families", TINY):
+        if family is not None and tiny_backbone(family).missing(listing.attributes.get("needs", ())):
             continue
         verdict = judge(BUILDS, lambda name=name: found.extend(subjects(find_method(name), family, {})))
         broken += [] if verdict.passed else [Checked(name, family or "all", [verdict])]
@@ -105,6 +113,26 @@ def _one_an_execution(found: Sequence[Subject], checked: Sequence[Checked]) -> l
     built = [number for number, one in enumerate(checked) if one.verdicts[0].passed]
     built.sort(key=lambda number: IMAGE_SIZES[found[number].family], reverse=True)
     return list({found[number].build().method.execution: number for number in built}.values())
+
+
+def support_rows(kept: Mapping[tuple[str, str], bool]) -> list[dict[str, str]]:
+    """Return the rows of the table of support.
+
+    Args:
+        kept: Whether all promises are kept, by method and network, where the network has what the method needs.
+    """
+    rows: list[dict[str, str]] = []
+    for name in plugins.listings("methods"):
+        method = plugins.load("methods", name)
+        for network in TINY:
+            subject = Subject(method, validate_section(method.Config, {"name": name}, "method"), network)
+            missing = subject.missing()
+            holds = not missing and kept.get((name, network), False)
+            reason = "" if holds else f"lacks {in_words(missing)}" if missing else "a promise is broken"
+            family = tiny_backbone(network).family
+            said = {"supported": YES if holds else NO, "reason": reason}
+            rows.append({"method": name, "network": network, "family": family, **said})
+    return rows
 
 
 def _rows(checked: Checked) -> list[dict[str, Any]]:

@@ -6,8 +6,6 @@ from typing import Any
 from petl_bench import plan, plugins
 from petl_bench.backbones.names import SEEN_IN_PRETRAINING, backbone_names
 
-FAMILIES = ("swin", "vit")
-
 
 def rows_of(kind: str, experiments: Path) -> list[dict[str, Any]]:
     """Return one row for everything of a kind."""
@@ -38,7 +36,7 @@ def _method(listing: plugins.Listing) -> dict[str, Any]:
         "name": listing.name,
         "executions": list(listing.attributes.get("executions", ("shared",))),
         "scopes": list(listing.attributes.get("scopes", ("shared",))),
-        "families": list(listing.attributes.get("families", FAMILIES)),
+        "needs": list(listing.attributes.get("needs", ())),
         "paper": listing.attributes.get("paper", ""),
         "summary": listing.summary,
         "differs_from_paper": listing.provenance.partition(". ")[0].rstrip("."),

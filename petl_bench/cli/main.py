@@ -310,27 +310,36 @@ KINDS = ("methods", "backbones", "datasets", "tasks", "decoders", "experiments")
 @app.command("list")
 def list_command(
     kind: Annotated[str, typer.Argument(help=", ".join(KINDS))],
+    support: Annotated[bool, typer.Option("--support", help="Of backbones: which method runs on which.")] = False,
     format_: FormatOption = Format.TABLE,
 ) -> None:
     """List what there is."""
     from petl_bench import plan
     from petl_bench.cli.listing import rows_of
+    from petl_bench.cli.support import print_support, read_support
 
     if kind not in KINDS:
         raise unknown_name(
             "kind of thing to list", kind, KINDS, command=f"petl-bench list {nearest(kind, KINDS) or 'methods'}"
         )
-    print_as(rows_of(kind, plan.experiments_folder()), format_, kind)
+    if support and kind != "backbones":
+        raise UsageError("--support is a view of the backbones.\nType: petl-bench list backbones --support")
+    if support and format_ is Format.TABLE:
+        print_support(read_support())
+    else:
+        print_as(read_support() if support else rows_of(kind, plan.experiments_folder()), format_, kind)
 
 
 @app.command("check")
 def check_command(
     method: Annotated[str, typer.Argument(help="A method, MODULE:CLASS of your own, or all.")],
     family: Annotated[
-        str | None, typer.Option("--backbone", help="swin or vit [default: all it is defined on].")
+        str | None,
+        typer.Option("--backbone", help="swin, vit ... [default: all that have what it needs]."),
     ] = None,
     set_: SetOption = None,
     slow: Annotated[bool, typer.Option("--slow", help="Also two processes and the compiler: minutes.")] = False,
+    write: Annotated[bool, typer.Option("--write", help="With all: the table of list backbones --support.")] = False,
     format_: FormatOption = Format.TABLE,
 ) -> None:
     """Check what every method promises, on small networks; exit 1 if a promise is broken."""
@@ -340,7 +349,9 @@ def check_command(
         raise UsageError("--set: only settings of the method are taken.\nType: --set method.rho=8")
     from petl_bench.cli.check import check
 
-    if not check(method, family, settings, slow=slow, form=format_.value):
+    if write and (method != "all" or family is not None):
+        raise UsageError("--write: the table is of all methods on all networks.\nType: petl-bench check all --write")
+    if not check(method, family, settings, slow=slow, form=format_.value, write=write):
         raise typer.Exit(1)
 
 

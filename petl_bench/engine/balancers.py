@@ -157,7 +157,8 @@ class ProjectedGradientsBalancer(Balancer):
         parameters = [*self._shared, *self._own]
         flat: list[Tensor] = []
         own: list[Tensor | None] = [None] * len(self._own)
-        weighted = (self.weights * self.stacked(losses)).unbind()
+        # Apart and not as parts of one stack, whose gradient would go through every task's decoder as zeros.
+        weighted = [weight * losses[task] for weight, task in zip(self.weights, self.tasks, strict=True)]
         for number, loss in enumerate(weighted):
             keep = number < len(weighted) - 1
             gradients = torch.autograd.grad(loss, parameters, retain_graph=keep, allow_unused=True)

@@ -19,7 +19,7 @@ def optimiser(model: MultiTaskModel, config: TrainConfig) -> Adam:
     groups: dict[tuple[str, bool], list[nn.Parameter]] = {}
     for name, parameter in method.named_parameters():
         if parameter.requires_grad:
-            kind = "backbone" if method.belongs_to_backbone(parameter) else "method"
+            kind = "backbone" if method.belongs_to_backbone(name) else "method"
             groups.setdefault((kind, name not in exempt), []).append(parameter)
     for parameter in model.decoders.parameters():
         groups.setdefault(("decoder", parameter.dim() > 1), []).append(parameter)

@@ -8,6 +8,7 @@ Differs from the paper: nothing yet; say here what does.
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -31,9 +32,9 @@ class LowRankBranch(Keyed):
         bound = 1 / math.sqrt(self.down.shape[1])
         self.down.uniform_(-bound, bound, generator=draw("down", SHARED))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map tokens [..., C] to [..., C]."""
-        return self.module(x) + x @ self.down.mT @ self.up.mT
+    def forward(self, x: Tensor, *arguments: Any) -> Tensor:
+        """Map tokens [..., C] to [..., C]; an MLP may take further arguments."""
+        return self.module(x, *arguments) + x @ self.down.mT @ self.up.mT
 
 
 @METHODS.register("my-method")
@@ -43,6 +44,7 @@ class MyMethod(Method):
     paper = ""
     executions = ("shared",)
     scopes = ("shared",)
+    needs = ("mlp",)
 
     class Config(MethodConfig):
         """``rank``: r."""

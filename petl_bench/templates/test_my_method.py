@@ -7,7 +7,7 @@ from petl_bench.templates.my_method import MyMethod
 from petl_bench.testing import Subject, check_method
 
 
-@pytest.mark.parametrize("family", MyMethod.families)
+@pytest.mark.parametrize("family", ["swin", "vit"])
 def test_my_method_keeps_every_promise(family: str) -> None:
     """The conformance kit, on a small network of each family."""
     verdicts = check_method(MyMethod, family=family)

@@ -112,7 +112,7 @@ def _see(subject: Subject, tasks: tuple[str, ...]) -> Seen:
     parameters = {
         name: parameter
         for name, parameter in method.named_parameters()
-        if method.belongs_to_backbone(parameter) and id(parameter) not in norms
+        if method.belongs_to_backbone(name) and id(parameter) not in norms
     }
     work = PartWork(parameters, {path: m for path, m in method.named_modules() if id(m) in activations})
     # Fused attention is taken apart, because torch's counter does not know it on the CPU.
@@ -230,7 +230,8 @@ def _forked(growth: Growth) -> None:
     growth.require_one_backbone()
     inside = f"backbone.trunk.{growth.many.method.backbone.blocks[-1].path}."
     for name, parameter in growth.many.method.named_parameters():
-        elements = growth.many.elements.get(name, 0) if name.startswith(inside) and _is_matrix(name, parameter) else 0
+        inner = name.startswith(inside) and _is_matrix(growth, name, parameter)
+        elements = growth.many.elements.get(name, 0) if inner else 0
         exact = elements == len(TASKS) * growth.one.elements.get(name, 0)
         assert not elements or exact, f"{name} of the last block works on {growth.times(name):.3g} times as much"
     growth.require_slope(growth.slope > 0, "more than 0")
@@ -243,7 +244,7 @@ def _branched(growth: Growth) -> None:
     times = {
         growth.many.elements[name] / growth.one.elements[name]
         for name, parameter in growth.many.method.named_parameters()
-        if name.startswith(inside) and _is_matrix(name, parameter) and growth.one.elements.get(name)
+        if name.startswith(inside) and _is_matrix(growth, name, parameter) and growth.one.elements.get(name)
     }
     number = next(iter(times), 1.0)
     whole = len(times) == 1 and number == int(number) and 1 < number < len(TASKS)
@@ -251,8 +252,8 @@ def _branched(growth: Growth) -> None:
     growth.require_slope(growth.slope > 0, "more than 0")
 
 
-def _is_matrix(name: str, parameter: Tensor) -> bool:
-    return parameter.dim() > 1 and not name.endswith("relative_position_bias_table")  # the table meets no tokens
+def _is_matrix(growth: Growth, name: str, parameter: Tensor) -> bool:
+    return parameter.dim() > 1 and not growth.many.method.backbone.is_beside_tokens(name)
 
 
 def _replicated(growth: Growth) -> None:

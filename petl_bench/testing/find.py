@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from petl_bench import plugins
+from petl_bench.backbones.base import in_words
 from petl_bench.config import validate_section
 from petl_bench.errors import UsageError, nearest, unknown_name
 from petl_bench.method import Method
@@ -42,19 +43,20 @@ def find_method(asked: str) -> type[Method]:
 
 
 def subjects(method: type[Method], family: str | None, settings: Mapping[str, Any]) -> list[Subject]:
-    """Return a configured method on one family of backbones, or on all that it is defined on.
+    """Return a configured method on one of the kit's networks, or on all that have what it needs.
 
     Raises:
-        UsageError: A setting that it does not have, or a family that it is not defined on.
+        UsageError: A setting that it does not have, or a network that lacks what it needs.
     """
     config = validate_section(method.Config, {"name": method.name, **settings}, "method")
-    chosen = [name for name in TINY if name in method.families and family in (None, name)]
+    every = [Subject(method, config, name) for name in TINY if family in (None, name)]
+    chosen = [subject for subject in every if not subject.missing()]
     if not chosen:
         raise UsageError(
-            f"The method {method.name!r} is defined on {', '.join(method.families)}, the kit has "
-            f"{family or ', '.join(TINY)}.\nType: petl-bench list methods"
+            f"The method {method.name!r} needs {in_words(every[0].missing())}, which "
+            f"{family or 'no network of the kit'} does not have.\nType: petl-bench list backbones --support"
         )
-    return [Subject(method, config, name) for name in chosen]
+    return chosen
 
 
 def _import(module: str, class_name: str) -> Any:

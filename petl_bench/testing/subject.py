@@ -2,15 +2,28 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
+from timm.models.convnext import ConvNeXt
+from timm.models.davit import DaVit
+from timm.models.eva import Eva
+from timm.models.pvt_v2 import PyramidVisionTransformerV2
+from timm.models.resnet import BasicBlock, ResNet
 from timm.models.swin_transformer import SwinTransformer
+from timm.models.swin_transformer_v2 import SwinTransformerV2
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from petl_bench import draws
 from petl_bench.backbones.base import Backbone
+from petl_bench.backbones.convnext import ConvNeXtBackbone
+from petl_bench.backbones.davit import DaViTBackbone
+from petl_bench.backbones.eva import EvaBackbone
+from petl_bench.backbones.pvtv2 import PVTv2Backbone
+from petl_bench.backbones.resnet import ResNetBackbone
 from petl_bench.backbones.swin import SwinBackbone
+from petl_bench.backbones.swinv2 import SwinV2Backbone
 from petl_bench.backbones.vit import VitBackbone
 from petl_bench.config import MethodConfig
 from petl_bench.decoders.linear import Linear
@@ -40,17 +53,117 @@ def _tiny_swin(depths: Depths) -> Backbone:
     return SwinBackbone(trunk, MEAN, STD)
 
 
+def _tiny_swinv2(depths: Depths) -> Backbone:
+    trunk = SwinTransformerV2(
+        img_size=IMAGE_SIZES["swinv2"],
+        patch_size=4,
+        embed_dim=16,
+        depths=depths,
+        num_heads=(1, 2, 2, 4),
+        window_size=4,
+        drop_path_rate=0.0,
+    )
+    backbone = SwinV2Backbone(trunk, MEAN, STD)
+    for site in backbone.sites("norm1", "norm2"):
+        nn.init.ones_(site.module.weight)  # which begin at zero, so that nothing in the block had a gradient
+    return backbone
+
+
 def _tiny_vit(depths: Depths) -> Backbone:
     trunk = VisionTransformer(img_size=IMAGE_SIZES["vit"], patch_size=8, embed_dim=32, depth=sum(depths), num_heads=2)
     return VitBackbone(trunk, MEAN, STD)
 
 
-IMAGE_SIZES = {"swin": 64, "vit": 32}
-TINY: dict[str, Callable[[Depths], Backbone]] = {"swin": _tiny_swin, "vit": _tiny_vit}
+def _tiny_dinov2(depths: Depths) -> Backbone:
+    """A ViT as DINOv2's with registers: patches of 14 pixels, layer scale, no position for what is no patch."""
+    trunk = VisionTransformer(
+        img_size=IMAGE_SIZES["dinov2"],
+        patch_size=14,
+        embed_dim=32,
+        depth=sum(depths),
+        num_heads=2,
+        init_values=0.1,
+        reg_tokens=4,
+        no_embed_class=True,
+    )
+    return VitBackbone(trunk, MEAN, STD)
+
+
+def _tiny_dinov3(depths: Depths) -> Backbone:
+    """An Eva as DINOv3's: rotary positions, registers, layer scale, no bias of queries, keys and values."""
+    trunk = Eva(
+        img_size=IMAGE_SIZES["dinov3"],
+        patch_size=8,
+        embed_dim=32,
+        depth=sum(depths),
+        num_heads=2,
+        qkv_bias=False,
+        init_values=0.1,
+        num_reg_tokens=4,
+        use_abs_pos_emb=False,
+        use_rot_pos_emb=True,
+        rope_type="dinov3",
+        rope_rotate_half=True,
+    )
+    return EvaBackbone(trunk, MEAN, STD)
+
+
+def _tiny_pvtv2(depths: Depths) -> Backbone:
+    trunk = PyramidVisionTransformerV2(
+        depths=depths, embed_dims=(16, 32, 48, 64), num_heads=(1, 2, 2, 4), mlp_ratios=(2, 2, 2, 2)
+    )
+    return PVTv2Backbone(trunk, MEAN, STD)
+
+
+def _tiny_davit(depths: Depths) -> Backbone:
+    trunk = DaVit(
+        depths=tuple(-(-depth // 2) for depth in depths),  # each of two blocks
+        embed_dims=(16, 32, 48, 64),
+        num_heads=(1, 2, 2, 4),
+        window_size=4,
+        drop_path_rate=0.0,
+    )
+    return DaViTBackbone(trunk, MEAN, STD)
+
+
+def _tiny_convnext(depths: Depths) -> Backbone:
+    trunk = ConvNeXt(depths=depths, dims=(16, 32, 48, 64), ls_init_value=0.1)
+    return ConvNeXtBackbone(trunk, MEAN, STD)
+
+
+def _tiny_resnet(depths: Depths) -> Backbone:
+    block: Any = BasicBlock  # whose annotation in timm is the class's own instance
+    trunk = ResNet(block, depths, channels=(16, 32, 48, 64), stem_width=16, zero_init_last=False)
+    return ResNetBackbone(trunk, MEAN, STD)
+
+
+IMAGE_SIZES = {
+    "swin": 64,
+    "vit": 32,
+    "swinv2": 64,
+    "dinov2": 56,
+    "dinov3": 32,
+    "pvtv2": 64,
+    "davit": 64,
+    "convnext": 64,
+    "resnet": 64,
+}
+TINY: dict[str, Callable[[Depths], Backbone]] = {
+    "swin": _tiny_swin,
+    "vit": _tiny_vit,
+    "swinv2": _tiny_swinv2,
+    "dinov2": _tiny_dinov2,
+    "dinov3": _tiny_dinov3,
+    "pvtv2": _tiny_pvtv2,
+    "davit": _tiny_davit,
+    "convnext": _tiny_convnext,
+    "resnet": _tiny_resnet,
+}
+"""The kit's networks: one for each family, and two for ViT, whose DINOv2 has registers and patches of 14 pixels."""
 
 
 def tiny_backbone(family: str, seed: int = 0, depths: Depths = DEEP) -> Backbone:
-    """Return a small random backbone of a family: a Swin for images of 64 pixels or a ViT for 32.
+    """Return a small random backbone of a family, for images of ``IMAGE_SIZES`` pixels.
 
     Args:
         family: A key of ``TINY``.
@@ -78,6 +191,10 @@ class Subject:
     def backbone(self) -> Backbone:
         """Return the plain backbone that ``build`` adapts."""
         return tiny_backbone(self.family, depths=self.depths)
+
+    def missing(self) -> list[str]:
+        """Return what the method needs and the network does not have."""
+        return self.backbone().missing(self.method.needs_of(self.config))
 
     def build(self, tasks: tuple[str, ...] = TASKS, *, seed: int = 0, decoder: str = "linear") -> MultiTaskModel:
         """Build a model with small decoders in evaluation mode."""

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from methods.adapter_plus import AdapterPlus
 from methods.branched_lora import BranchedLoRA
 from methods.decoders import Decoders
 from methods.full import Full
@@ -305,11 +306,8 @@ def test_what_does_not_apply_says_why() -> None:
     with pytest.raises(NotApplicable, match="no plain form"):
         CHECKS["merged"](subject_of(VMT))
 
-    class MakesNoClaim(LoRA):
-        identity_at_start = False
-
-    with pytest.raises(NotApplicable, match="does not claim"):
-        CHECKS["identity_at_start"](subject_of(MakesNoClaim))
+    with pytest.raises(NotApplicable, match="starts elsewhere, as it says"):
+        CHECKS["identity_at_start"](subject_of(AdapterPlus))
     with pytest.raises(NotApplicable, match="other features"):
         CHECKS["identity_at_start"](subject_of(SaysOtherChannels))
 

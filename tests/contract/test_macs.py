@@ -21,12 +21,12 @@ from petl_bench.method import Method
 
 # What is refused, and how.
 UNDEFINED = {
-    ("relative-bias", "vit_small_patch16_224"): "not defined on the vit family",
-    ("tadformer", "vit_small_patch16_224"): "not defined on the vit family",
-    ("tadformer filter=static rank=64", "vit_small_patch16_224"): "not defined on the vit family",
-    ("tadformer filter=none taps=after-merge", "vit_small_patch16_224"): "not defined on the vit family",
-    ("ditask taps=after-merge", "vit_small_patch16_224"): "merges no patches",
-    ("mtlora taps=after-merge", "vit_small_patch16_224"): "merges no patches",
+    ("relative-bias", "vit_small_patch16_224"): "needs relative-position tables, which",
+    ("tadformer", "vit_small_patch16_224"): "needs attention in windows whose scores can be read, which",
+    ("tadformer filter=static rank=64", "vit_small_patch16_224"): "needs attention in windows",
+    ("tadformer filter=none taps=after-merge", "vit_small_patch16_224"): "attention in windows",
+    ("ditask taps=after-merge", "vit_small_patch16_224"): "needs linear layers that merge patches",
+    ("mtlora taps=after-merge", "vit_small_patch16_224"): "needs linear layers that merge patches",
 }
 BACKBONES = pytest.mark.parametrize("backbone", TRUNKS)
 TASKS = pytest.mark.parametrize("tasks", [1, 4])

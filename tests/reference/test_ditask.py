@@ -167,5 +167,5 @@ def test_nothing_reads_the_shared_stream_of_the_last_block(family: str) -> None:
 
 
 def test_what_reads_behind_patch_merging_is_refused_without_it() -> None:
-    with pytest.raises(UsageError, match="merges no patches"):
+    with pytest.raises(UsageError, match="needs linear layers that merge patches"):
         subject_of("vit", taps="after-merge").build()

@@ -36,9 +36,10 @@ SWIN_TINY = "swin_tiny_patch4_window7_224"
 def subjects(name: str) -> list[Subject]:
     method = plugins.load("methods", name)
     return [
-        Subject(method, method.Config(name=name, **settings), family)
+        subject
         for settings in MERGEABLE.get(name, [{}])
-        for family in method.families
+        for family in ("swin", "vit")
+        if not (subject := Subject(method, method.Config(name=name, **settings), family)).missing()
     ]
 
 

@@ -198,5 +198,5 @@ def test_layer_scale_and_normalised_queries_stay_in_place() -> None:
 
 @pytest.mark.parametrize("settings", [{"taps": "after-merge"}, {"reduction": "lora"}])
 def test_what_needs_patch_merging_is_refused_without_it(settings: dict[str, object]) -> None:
-    with pytest.raises(UsageError, match="merges no patches"):
+    with pytest.raises(UsageError, match="needs linear layers that merge patches"):
         subject_of("vit", **settings).build()

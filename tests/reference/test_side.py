@@ -48,7 +48,7 @@ def literal(method: Any, image: Tensor, t: int) -> list[Tensor]:
             h = torch.zeros(*x.shape[:-1], ladder.up.weight.shape[-1])
         x = plain.block_module(block)(x)
         rung = ladder.rungs[block.index]
-        g = 1 / (1 + torch.exp(-rung.gate))
+        g = 1 if block.index == 0 else 1 / (1 + torch.exp(-rung.gate))
         m = g * linear(rung.enter, normed(rung.outer_norm, x)) + (1 - g) * h
         h = h + linear(rung.second, act(linear(rung.first, normed(rung.inner_norm, m))))
         if block.is_last_in_stage:

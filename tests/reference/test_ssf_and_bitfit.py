@@ -191,7 +191,9 @@ def test_biases_fork_at_the_patch_embedding_and_tables_at_the_first_block() -> N
 
 
 def test_relative_bias_is_refused_on_a_plain_vit() -> None:
-    with pytest.raises(UsageError, match=r"'relative-bias' is not defined on the vit family, only on swin\."):
+    with pytest.raises(
+        UsageError, match="'relative-bias' needs relative-position tables, which this network of the family vit"
+    ):
         Subject(RelativeBias, RelativeBias.Config(name="relative-bias"), "vit").build()
 
 

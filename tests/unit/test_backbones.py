@@ -1,15 +1,20 @@
 """The walk through a trunk equals timm's own forward, and the committed names equal timm's."""
 
+import re
+from typing import cast
+
 import pytest
 import timm
 import torch
 from safetensors.torch import save_file
 
-from petl_bench.backbones.build import build_backbone, weights_hash
+from petl_bench.backbones.build import build_backbone, weights_hash, wrap_backbone
 from petl_bench.backbones.names import backbone_names
-from petl_bench.backbones.vit import STRIDES
+from petl_bench.backbones.transformer import TransformerBackbone
+from petl_bench.backbones.vit import STRIDES, VitBackbone
 from petl_bench.errors import UsageError
 from petl_bench.testing import tiny_backbone
+from petl_bench.testing.subject import IMAGE_SIZES, TINY
 
 
 def built(name: str, size: int):
@@ -101,17 +106,30 @@ def test_embedded_weights_are_shipped_and_load() -> None:
     assert not torch.equal(next(backbone.parameters()), next(random.parameters()))
 
 
-# timm models of the same files that are not plain: other classes, other blocks, or no absolute positions.
-NOT_PLAIN = ("distilled", "_18x2_", "_rpn_", "_xp_", "vit_dpwee", "vit_pwee")
+# timm's modules of every family, and the models in them that are of other classes, have other blocks or positions,
+# or do not take images of their own native size.
+MODULES = {
+    "swin_transformer": "swin",
+    "swin_transformer_v2": "swinv2",
+    "vision_transformer": "vit",
+    "deit": "vit",
+    "eva": "eva",
+    "pvt_v2": "pvtv2",
+    "davit": "davit",
+    "convnext": "convnext",
+    "resnet": "resnet",
+}
+NOT_PLAIN = ("distilled", "_18x2_", "_rpn_", "_xp_", "vit_dpwee", "vit_pwee", "_rope_mixed_", "eva02_enormous")
+NOT_PLAIN += ("so400m_patch14_siglip_384", "so400m_patch14_siglip_gap_384", "_gn", "resnet10t", "resnet14t")
+PLAIN_RESNET = re.compile(r"(wide_)?resne[x]?t\d+[cdst]?(_\w+)?")
 
 
 def test_committed_names_are_timms() -> None:
-    modules = {"swin_transformer": "swin", "vision_transformer": "vit", "deit": "vit"}
     expected = {
         name: family
-        for module, family in modules.items()
+        for module, family in MODULES.items()
         for name in timm.list_models(module=module)
-        if not any(part in name for part in NOT_PLAIN)
+        if not any(part in name for part in NOT_PLAIN) and (family != "resnet" or PLAIN_RESNET.fullmatch(name))
     }
     known = {name: entry for name, entry in backbone_names().items() if name != "embedded"}
     assert {name: entry.family for name, entry in known.items()} == expected
@@ -119,3 +137,61 @@ def test_committed_names_are_timms() -> None:
         config = timm.get_pretrained_cfg(name)
         assert config is not None
         assert config.input_size[1] == entry.image_size, name
+
+
+@pytest.mark.parametrize("network", TINY)
+def test_the_walk_of_every_family_is_timms_forward(network: str) -> None:
+    backbone, size = tiny_backbone(network).eval(), IMAGE_SIZES[network]
+    images = torch.rand(2, 3, size, size)
+    normalised = (images - backbone.mean) / backbone.std
+    last = [number for number, block in enumerate(backbone.blocks) if block.is_last_in_stage]
+    flat = isinstance(backbone, VitBackbone)
+    indices = last if flat else [1, 2, 3, 4] if network == "resnet" else [0, 1, 2, 3]
+    expected = backbone.trunk.forward_intermediates(normalised, indices=indices, intermediates_only=True)
+    streams = backbone.walk(images).streams
+    ours = [s[:, backbone.trunk.num_prefix_tokens :].mT for s in streams] if flat else backbone(images)
+    for level, theirs, stage in zip(ours, expected, backbone.stages, strict=True):
+        torch.testing.assert_close(level.reshape(theirs.shape), theirs, rtol=1e-5, atol=1e-5)
+        assert theirs.shape[1] == stage.channels
+        if not flat:
+            assert level.shape[2:] == (size // stage.stride, size // stage.stride)
+
+
+HALVES = [n for n in TINY if not tiny_backbone(n).missing(["attention-halves"])]
+
+
+@pytest.mark.parametrize("network", HALVES)
+def test_two_halves_are_a_block(network: str) -> None:
+    backbone = cast(TransformerBackbone, tiny_backbone(network).eval())
+    size = IMAGE_SIZES[network]
+    x = backbone.stem(torch.rand(2, 3, size, size))
+    for block in backbone.blocks:
+        x = backbone.enter_stage(x, block.stage) if block.index == 0 else x
+        module = backbone.block_module(block)
+        middle = backbone.attention_half(module, x)
+        out = backbone.run(module, x)
+        torch.testing.assert_close(middle + backbone.mlp_half(module, middle), out, rtol=1e-5, atol=1e-5)
+        if not backbone.missing(["attention-values"]):
+            values, _ = backbone.attend(module, backbone.attention_input(module, x))
+            taken_apart = x + backbone.attention_branch(module, values)
+            torch.testing.assert_close(taken_apart, middle, rtol=1e-5, atol=1e-5)
+        assert isinstance(out, torch.Tensor)
+        x = backbone.leave_stage(out, block.stage) if block.is_last_in_stage else out
+
+
+def test_a_network_for_images_of_any_size_is_kept_to_the_one_it_was_created_for() -> None:
+    network = timm.create_model("vit_small_patch16_dinov3", img_size=64, depth=4).eval()
+    assert network.dynamic_img_size
+    images = torch.rand(1, 3, 64, 64)
+    backbone = wrap_backbone(network).eval()
+    expected = network.forward_intermediates(
+        (images - backbone.mean) / backbone.std, indices=4, intermediates_only=True
+    )
+    taken = [s[:, 5:].mT.reshape(e.shape) for s, e in zip(backbone.walk(images).streams, expected, strict=True)]
+    torch.testing.assert_close(taken, expected)
+    assert network.dynamic_img_size
+
+
+def test_a_network_with_other_blocks_is_refused() -> None:
+    with pytest.raises(UsageError, match="ParallelScalingBlock"):
+        wrap_backbone(timm.create_model("vit_base_patch16_xp_224", img_size=32, depth=1))

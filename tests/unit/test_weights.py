@@ -158,4 +158,4 @@ def test_a_network_that_is_there_already_is_copied_not_changed() -> None:
     assert before.keys() == model.state_dict().keys()
     assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
     with pytest.raises(UsageError, match="no backbone"):
-        wrap_backbone(timm.create_model("test_resnet"))
+        wrap_backbone(timm.create_model("test_efficientnet"))

@@ -6,6 +6,7 @@ from typing import Any
 from rich.console import Console
 
 from petl_bench import plan, plugins
+from petl_bench.backbones.build import FAMILIES
 from petl_bench.backbones.names import find_backbone
 from petl_bench.config import merge
 from petl_bench.errors import UsageError, unknown_name
@@ -53,12 +54,12 @@ def methods_on(method: str, settings: Mapping[str, Any]) -> tuple[list[str], lis
         UsageError: An unknown method or backbone.
     """
     known = plugins.listings("methods")
-    family = find_backbone(plan.name_of(merge(plan.DEFAULTS, settings), "backbone")).family
+    family = FAMILIES[find_backbone(plan.name_of(merge(plan.DEFAULTS, settings), "backbone")).family]
     if method != "all":
         if method not in known:
             raise unknown_name("method", method, known, command="petl-bench list methods")
         return [method], []
-    defined = [name for name, listing in known.items() if family in listing.attributes.get("families", (family,))]
+    defined = [name for name, listing in known.items() if {*listing.attributes.get("needs", ())} <= {*family.has}]
     return defined, [name for name in known if name not in defined]
 
 

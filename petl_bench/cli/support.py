@@ -1,0 +1,51 @@
+"""Which method runs on which family of backbones: a committed table, which ``petl-bench check all --write`` computes.
+
+Reads and writes text; imports no torch.
+"""
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+from string import ascii_lowercase
+from typing import Any
+
+from petl_bench.files import appearing
+from petl_bench.terminal import print_table
+
+TABLE = Path(__file__).parents[1] / "backbones" / "support.csv"
+FIELDS = ("method", "network", "family", "supported", "reason")
+YES, NO = "yes", "no"
+
+
+def read_support(path: Path = TABLE) -> list[dict[str, str]]:
+    """Return one row a method and network of the kit: whether the method keeps its promises there, or why it cannot."""
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def write_support(rows: Sequence[dict[str, Any]], path: Path = TABLE) -> None:
+    """Write the table in place of an older one."""
+    with appearing(path) as scratch, scratch.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerows([FIELDS, *([row[field] for field in FIELDS] for row in rows)])
+
+
+def print_support(rows: Sequence[dict[str, str]]) -> None:
+    """Print one row a method and one column a network, and below it the reason of every empty cell by its letter."""
+    methods = list(dict.fromkeys(row["method"] for row in rows))
+    networks = list(dict.fromkeys(row["network"] for row in rows))
+    reasons = list(dict.fromkeys(row["reason"] for row in rows if row["supported"] == NO))
+    letters = dict(zip(reasons, ascii_lowercase, strict=False))
+    cell = {
+        (row["method"], row["network"]): YES if row["supported"] == YES else f"- ({letters[row['reason']]})"
+        for row in rows
+    }
+    table = [[method, *[cell.get((method, network), "?") for network in networks]] for method in methods]
+    print_table("which method runs on which network of the kit", ["method", *networks], table)
+    for reason, letter in letters.items():
+        print(f"({letter}) {reason}")
+    families = {row["network"]: row["family"] for row in rows}
+    others = [
+        f"{network} is a network of the family {family}" for network, family in families.items() if network != family
+    ]
+    print("; ".join(others) + ". Every network is small and random; petl-bench check METHOD runs the same checks.")
