@@ -1,7 +1,7 @@
 """``run(config, store)``: one run from its config to its record, by one process at a time, from where it was left."""
 
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,10 +18,10 @@ from petl_bench.engine.keep import Say, silent
 from petl_bench.engine.signals import stopping
 from petl_bench.engine.work import Work
 from petl_bench.errors import UsageError
-from petl_bench.records.claims import claimed
+from petl_bench.records.claims import ClaimedError, claimed
 from petl_bench.records.run import RunRecord
 from petl_bench.records.store import Store
-from petl_bench.records.working import CHECKPOINT, clear_scratch
+from petl_bench.records.working import CHECKPOINT, clear, clear_scratch
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,7 @@ def run(
         store.require_writable()
         again = force or evaluate_only
         if not again and (known := store.find(planned.folder_name)) is not None:
+            _tidy(store.working(planned.folder_name))
             return Outcome(known, store.folder / planned.folder_name, found=True)
         with _owned(store, planned.folder_name, accelerator, say, discard=force) as require:
             known = store.find(planned.folder_name)
@@ -78,6 +79,13 @@ def run(
                 work.require_trained(known)
             record = work.recorded(lambda: work.assess_again(known) if known and evaluate_only else work.execute())
     return Outcome(record, store.folder / planned.folder_name, found=False)
+
+
+def _tidy(working: Path) -> None:
+    """Remove what a process left that was killed between its last file and its end, unless another one is there."""
+    if working.exists():
+        with suppress(ClaimedError, OSError), claimed(working, say=silent, wait=False) as claim:
+            clear(claim.folder)
 
 
 @contextmanager

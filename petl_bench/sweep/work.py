@@ -12,9 +12,7 @@ from petl_bench.engine.clock import Watch
 from petl_bench.engine.draft import identified
 from petl_bench.engine.run import run
 from petl_bench.errors import UsageError
-from petl_bench.records.claims import claimed
 from petl_bench.records.store import Store
-from petl_bench.records.working import clear
 from petl_bench.sweep.job import planned
 
 TOLD_EVERY_SECONDS = 2.0
@@ -38,9 +36,6 @@ def work(store: Store, name: str) -> bool:
             "Type: petl-bench sweep ...   again"
         )
     outcome = run(config, store, _telling(), say=_say)
-    if outcome.found:
-        with claimed(store.working(name), say=_say) as claim:
-            clear(claim.folder)
     _say(f"{outcome.record.status}: {outcome.folder}")
     if outcome.record.error:
         _say(outcome.record.error)

@@ -15,6 +15,7 @@ from petl_bench import plan, plugins
 from petl_bench.config import RunConfig, merge
 from petl_bench.engine.run import run
 from petl_bench.errors import UsageError
+from petl_bench.records.owner import myself
 from petl_bench.records.run import RunRecord
 from petl_bench.records.store import SCORES, STATISTICS, WEIGHTS, Store
 from petl_bench.records.working import CHECKPOINT, header_of
@@ -271,3 +272,16 @@ def test_a_working_folder_that_vanishes_ends_the_run_in_words(tmp_path: Path) ->
     with pytest.raises(UsageError, match="its folder was removed"):
         run(config, Store(tmp_path), breaking(3, lambda: shutil.rmtree(working(tmp_path))))
     assert [path for path in tmp_path.iterdir() if not path.name.startswith(".")] == []
+
+
+def test_what_a_process_left_that_was_killed_at_its_very_end_is_tidied_when_the_run_is_found(
+    undisturbed: tuple[Path, RunRecord], tmp_path: Path
+) -> None:
+    store = tmp_path / "store"
+    shutil.copytree(undisturbed[0], store)
+    left = store / f".{undisturbed[1].folder_name}"
+    left.mkdir()
+    (left / "claim-1.json").write_text(myself().model_copy(update={"started": "1"}).model_dump_json())
+    (left / CHECKPOINT).touch()
+    assert run(smoke(), Store(store)).found
+    assert not left.exists()
