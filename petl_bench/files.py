@@ -52,8 +52,7 @@ def appearing_folder(path: Path, scratch_prefix: Path | None = None) -> Generato
     """
     beginning = scratch_prefix or path.with_name(f".{path.name}-")
     path.parent.mkdir(parents=True, exist_ok=True)
-    beginning.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=beginning.name, dir=beginning.parent))
+    scratch = _new_folder(beginning)
     try:
         inner = scratch / "new"
         inner.mkdir()
@@ -65,6 +64,14 @@ def appearing_folder(path: Path, scratch_prefix: Path | None = None) -> Generato
             continue
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _new_folder(beginning: Path) -> Path:
+    """Make a folder whose path begins so; another process may take the folder around it away while it is empty."""
+    while True:
+        with suppress(FileNotFoundError, FileExistsError):  # the latter: it went while ``mkdir`` looked what was there
+            beginning.parent.mkdir(parents=True, exist_ok=True)
+            return Path(tempfile.mkdtemp(prefix=beginning.name, dir=beginning.parent))
 
 
 def _flush(file: Path) -> None:
@@ -80,7 +87,7 @@ def _placed(complete: Path, path: Path, beginning: Path) -> bool:
     except OSError as error:
         if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
             raise
-        retired = Path(tempfile.mkdtemp(prefix=f"{beginning.name}old-", dir=beginning.parent))
+        retired = _new_folder(beginning.with_name(f"{beginning.name}old-"))
         with suppress(FileNotFoundError):
             os.replace(path, retired / "folder")
         shutil.rmtree(retired, ignore_errors=True)

@@ -65,7 +65,7 @@ def _tiny_swinv2(depths: Depths) -> Backbone:
     )
     backbone = SwinV2Backbone(trunk, MEAN, STD)
     for site in backbone.sites("norm1", "norm2"):
-        nn.init.ones_(site.module.weight)  # which begin at zero, so that nothing in the block had a gradient
+        nn.init.constant_(site.module.weight, 0.5)  # which begin at zero, so that nothing in the block had a gradient
     return backbone
 
 

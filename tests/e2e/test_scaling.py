@@ -213,7 +213,13 @@ def test_the_command_writes_record_page_and_figure(tmp_path: Path, capsys: pytes
     record = read_scaling(tmp_path / "scaling.json")
     assert record is not None
     assert {"reference", "1", "2", "4"} == set(record.samples["vmt"]["infer/encoder"])
-    assert {path.name for path in tmp_path.iterdir()} == {"README.md", "scaling.csv", "scaling.json", "scaling.png"}
+    assert {path.name for path in tmp_path.iterdir()} == {
+        ".petl-bench.json",
+        "README.md",
+        "scaling.csv",
+        "scaling.json",
+        "scaling.png",
+    }
 
 
 def test_missed_controls_take_every_label_from_times(tmp_path: Path) -> None:

@@ -40,7 +40,12 @@ def test_every_command_is_understood(command: str, tmp_path: Path, monkeypatch, 
         write_demo("pascal-context", tmp_path / "pascal", images=3, size=64)
         command = command.replace("demo/pascal", str(tmp_path / "pascal"))
     name, *arguments = shlex.split(command)[1:]
-    endings = {"run": ["--dry-run"], "sweep": ["--dry-run"], "new": ["--out", str(tmp_path)]}
+    endings = {
+        "run": ["--dry-run"],
+        "sweep": ["--dry-run"],
+        "new": ["--out", str(tmp_path)],
+        "check": ["--backbone", "vit"],
+    }
     endings |= {understood: ["--help"] for understood in ("report", "scaling", "bench-peers", "data", "groups")}
     monkeypatch.chdir(ROOT)
     with pytest.raises(SystemExit) as left:

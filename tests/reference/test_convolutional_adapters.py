@@ -177,7 +177,7 @@ def test_convpass_starts_with_a_kernel_that_does_nothing_or_with_one_that_is_dra
 def test_adapter_plus_equals_its_equation_behind_the_whole_block(family: str) -> None:
     method = disturbed(AdapterPlus, family)
     for module, x in blocks(method):
-        frozen, residual = module
+        frozen, residual = module.block, module.residual
         bottleneck, channels = residual.branch
         plain, out = split(frozen(x), len(TASKS)), split(module(x), len(TASKS))
         for t in range(len(TASKS)):
@@ -190,7 +190,7 @@ def test_adapter_plus_equals_its_equation_behind_the_whole_block(family: str) ->
 def test_adapter_plus_starts_near_the_frozen_backbone_as_houlsby_does() -> None:
     method = subject(AdapterPlus, "swin").build().method
     for module, _ in blocks(method):
-        bottleneck, channels = module[1].branch
+        bottleneck, channels = module.residual.branch
         assert torch.equal(channels.scale, torch.ones_like(channels.scale))
         for layer in (bottleneck.down, bottleneck.up):
             assert not layer.bias.any()
