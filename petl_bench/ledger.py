@@ -32,6 +32,9 @@ def count(model: MultiTaskModel) -> Ledger:
         effective=_numel(p for name, p in method.named_parameters() if p.requires_grad and name not in exempt),
         after_merge=parameters_after_merge(method, held),
         active=held.shared + held.per_task + held.generator - method.inactive_parameters(),
+        trunk=_numel(
+            p for name, p in method.named_parameters() if p.requires_grad and method.belongs_to_backbone(name)
+        ),
     )
 
 

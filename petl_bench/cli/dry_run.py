@@ -50,6 +50,8 @@ def count_rows(settings: Sequence[Mapping[str, Any]], configs: Sequence[RunConfi
             {
                 "method": config.method.name + (f" ({given})" if given else ""),
                 "method parameters": f"{ledger.method:,}",
+                "of the trunk": f"{ledger.trunk:,}",
+                "generator": f"{ledger.generator:,}",
                 "decoders": f"{ledger.decoder:,}",
             }
         )

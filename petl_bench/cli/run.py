@@ -83,7 +83,10 @@ def _show(outcome: Outcome, console: Console) -> None:
     ledger = record.parameters
     if ledger is not None:
         percent = 100 * ledger.method / ledger.backbone
-        print(f"trained: method {ledger.method:,} ({percent:.2f} % of one backbone), decoders {ledger.decoder:,}")
+        native = f", {ledger.trunk:,} of them the trunk's own" if ledger.trunk else ""
+        print(
+            f"trained: method {ledger.method:,}{native} ({percent:.2f} % of one backbone), decoders {ledger.decoder:,}"
+        )
     spent = {name: seconds for name, seconds in record.seconds.model_dump().items() if seconds >= 0.05}
     account = ", ".join(f"{name} {seconds:.1f}" for name, seconds in spent.items())
     speed = f"{record.images_per_second:.0f} images/s in training"

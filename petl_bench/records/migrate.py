@@ -17,6 +17,17 @@ THRESHOLDS_1 = {"max_miou": "[0.20:0.90:15]", "max_f": "[0.20:0.90:15]", "pixel_
 UNITS_1 = {"mean_angular_error": "deg", "median": "deg", "rmse": "deg", "abs_rel": ""}
 LOWER_IS_BETTER_1 = frozenset({"mean_angular_error", "median", "rmse", "abs_rel"})
 
+# What methods of version 1 trained of the trunk: nothing, or everything. Of the others a ledger does not tell.
+# fmt: off
+ADDED_ALONE_1 = frozenset(
+    {
+        "adapter", "adaptformer", "compacter", "decoders", "hyperformer", "lora", "low-rank-adapter", "phm",
+        "polyhistor", "polyhistor-lite", "relative-bias", "shared-adapter", "ssf", "vmt", "vmt-lite", "vpt",
+    }
+)
+# fmt: on
+TRUNK_ALONE_1 = frozenset({"full", "single"})
+
 
 def migrate(raw: Mapping[str, Any]) -> Raw:
     """Return the content of a record file in the present schema.
@@ -35,6 +46,8 @@ def migrate(raw: Mapping[str, Any]) -> Raw:
 def _to_2(old: Raw) -> Raw:
     """Say every number's unit, direction and convention, hash beyond the defaults, and let comparison be the report's.
 
+    Parameters that are the trunk's own are told apart where it is known of the method.
+
     What was seen in pre-training belonged to the data set alone, though only the shipped weights had seen anything.
     """
     new = {key: value for key, value in old.items() if key not in ("comparison", "rates_tuned")}
@@ -44,8 +57,15 @@ def _to_2(old: Raw) -> Raw:
         new["data_hash"] = "scenes/1"
     new |= identify(config, weights_hash=old["weights_hash"], data_hash=new["data_hash"], engine_version=1).model_dump()
     seen = old["weights_hash"] == SHIPPED_1
+    new["parameters"] = _ledger(old.get("parameters"), config["method"]["name"])
     new["metrics"] = {task: _task_result(result, config, seen=seen) for task, result in old["metrics"].items()}
     return new
+
+
+def _ledger(old: Raw | None, method: str) -> Raw | None:
+    if old is None or method not in ADDED_ALONE_1 | TRUNK_ALONE_1:
+        return old
+    return {**old, "trunk": old["shared"] + old["per_task"] if method in TRUNK_ALONE_1 else 0}
 
 
 def _task_result(old: Raw, config: Raw, *, seen: bool) -> Raw:

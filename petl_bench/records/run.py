@@ -82,7 +82,7 @@ class Ledger(Entry):
 
     Attributes:
         backbone: Parameters of one backbone, trained or not.
-        shared: Trained parameters of the method that all tasks use.
+        shared: Trained parameters of the method that all tasks use, the trunk's own that it unfreezes included.
         per_task: Trained parameters of the method that belong to one task each, summed over tasks.
         generator: Trained parameters of hyper-networks.
         decoder: Trained parameters of the decoders.
@@ -93,6 +93,8 @@ class Ledger(Entry):
             where it has no plain form.
         active: Trained parameters of the method that are computed with; fewer than it stores where training leaves
             some out. Like the three above, None in records older than the column.
+        trunk: Of shared and per task, what came with the backbone: norms, patch embedding, patch merging, position
+            tables, or all of it. None in records that do not tell.
     """
 
     backbone: int
@@ -105,6 +107,12 @@ class Ledger(Entry):
     effective: int | None = None
     after_merge: int | None = None
     active: int | None = None
+    trunk: int | None = None
+
+    @property
+    def added(self) -> int | None:
+        """What the method trains beside the trunk's own parts and hyper-networks; None where that is not told."""
+        return None if self.trunk is None else self.shared + self.per_task - self.trunk
 
     @property
     def method(self) -> int:

@@ -56,9 +56,7 @@ def _raw(row: Row, columns: Sequence[Column], tasks: int) -> dict[str, Any]:
         "group": run.record.group if run else "",
         "seeds": " ".join(map(str, row.seeds)),
         "seeds.n": len(row.seeds),
-        "method_parameters": row.parameters.method if row.parameters else None,
-        "decoder_parameters": row.parameters.decoder if row.parameters else None,
-        "backbone_parameters": row.parameters.backbone if row.parameters else None,
+        **_ledger(row),
         "percent_of_one_backbone": percent,
         "percent_of_all_backbones": percent / tasks,
     }
@@ -69,6 +67,21 @@ def _raw(row: Row, columns: Sequence[Column], tasks: int) -> dict[str, Any]:
     raw["delta_m.reference_error"] = row.reference_error
     raw |= _raw_estimate("floor_corrected_gain", row.gain)
     return raw | _raw_estimate("train_seconds", row.train_seconds)
+
+
+def _ledger(row: Row) -> dict[str, int | None]:
+    """Return trained parameters by where they are: the method's are added, the trunk's own, or a generator's."""
+    held = row.parameters
+    return {
+        "method_parameters": held.method if held else None,
+        "added_parameters": held.added if held else None,
+        "trunk_parameters": held.trunk if held else None,
+        "generator_parameters": held.generator if held else None,
+        "active_parameters": held.active if held else None,
+        "effective_parameters": held.effective if held else None,
+        "decoder_parameters": held.decoder if held else None,
+        "backbone_parameters": held.backbone if held else None,
+    }
 
 
 def _raw_estimate(name: str, value: Estimate | None) -> dict[str, float | None]:

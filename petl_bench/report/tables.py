@@ -2,11 +2,13 @@
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import pandas as pd
 
 from petl_bench import escape
+from petl_bench.records.run import Ledger
 from petl_bench.report.aggregate import Column, Row
 from petl_bench.report.analysis import Analysis
 from petl_bench.report.paired import PairedRow
@@ -22,9 +24,9 @@ _SYMBOLS = str.maketrans(
 
 def main_table(analysis: Analysis) -> pd.DataFrame:
     """Return the main table. No value is set off as the best: the learning rates are not tuned."""
-    header = ["method", "method parameters", "decoder parameters", "% of one backbone"]
     tasks = len(analysis.comparison.runs[0].tasks)
-    header += [f"% of {tasks} backbones"] if tasks > 1 else []
+    counts = _parameter_columns(analysis.rows, tasks)
+    header = ["method", *counts]
     header += [_heading(column) for column in analysis.columns]
     header += ["delta_m (%) ↑", "floor-corrected gain (%) ↑", "train seconds", "seeds"]
     digits = {column.name: _digits(analysis.rows, column) for column in analysis.columns}
@@ -33,7 +35,7 @@ def main_table(analysis: Analysis) -> pd.DataFrame:
         if row.missing:
             rows.append([row.label, "missing", *[NOTHING] * (len(header) - 2)])
             continue
-        cells = [row.label, *_parameter_cells(row, tasks)]
+        cells = [row.label, *(column(row) for column in counts.values())]
         cells += [_estimate(row.scores.get(column.name), digits[column.name]) for column in analysis.columns]
         cells += [_estimate(row.delta_m, 2, sign="+"), _estimate(row.gain, 2, sign="+")]
         cells += [_estimate(row.train_seconds, 1), str(len(row.seeds)) if row.runs else NOTHING]
@@ -80,14 +82,32 @@ def _heading(column: Column) -> str:
     return f"{column.name} {column.metric} ({column.unit}) {column.arrow}"
 
 
-def _parameter_cells(row: Row, tasks: int) -> list[str]:
+def _parameter_columns(rows: Sequence[Row], tasks: int) -> dict[str, Callable[[Row], str]]:
+    """Return, by heading, what trained parameters a row shows; a part that no row has, has no column."""
+    parts: dict[str, Callable[[Ledger], int | None]] = {
+        "of them the trunk's own": lambda ledger: ledger.trunk,
+        "of them a generator's": lambda ledger: ledger.generator,
+        "of them active": lambda ledger: None if ledger.active == ledger.method else ledger.active,
+    }
+    held = [row.parameters for row in rows if row.parameters is not None]
+    shown = {name: part for name, part in parts.items() if any(part(ledger) for ledger in held)}
+    added: dict[str, Callable[[Ledger], int | None]] = {"of them added": lambda ledger: ledger.added} if shown else {}
+    shown = {"method parameters": lambda ledger: ledger.method} | added | shown
+    shown["decoder parameters"] = lambda ledger: ledger.decoder
+    columns = {name: partial(_count, part=part) for name, part in shown.items()}
+    columns |= {"% of one backbone": partial(_percent, backbones=1)}
+    return columns | ({f"% of {tasks} backbones": partial(_percent, backbones=tasks)} if tasks > 1 else {})
+
+
+def _count(row: Row, part: Callable[[Ledger], int | None]) -> str:
+    number = 0 if row.kind == "trivial" else None if row.parameters is None else part(row.parameters)
+    return NOTHING if number is None else f"{number:,}"
+
+
+def _percent(row: Row, backbones: int) -> str:
     if row.kind == "trivial":
-        return ["0", "0", "0", "0"] if tasks > 1 else ["0", "0", "0"]
-    if row.parameters is None:
-        return [NOTHING] * (4 if tasks > 1 else 3)
-    one = row.percent_of_backbone
-    cells = [f"{row.parameters.method:,}", f"{row.parameters.decoder:,}", f"{one:.3g}"]
-    return [*cells, f"{one / tasks:.3g}"] if tasks > 1 else cells
+        return "0"
+    return NOTHING if row.parameters is None else f"{row.percent_of_backbone / backbones:.3g}"
 
 
 def _estimate(value: Estimate | None, digits: int, *, sign: str = "") -> str:

@@ -58,6 +58,7 @@ class Case:
     content: str | None = None
     steps: int = BUDGETS["quick"]["train"]["steps"]
     shared: int = 0
+    more_parameters: Mapping[str, int] = field(default_factory=dict)
     image_size: int = 64
     dataset: str = "scenes"
     backbone: str = "embedded"
@@ -167,7 +168,7 @@ def record_of(case: Case) -> RunRecord:
             platform="Linux",
         ),
         metrics={} if case.error else metrics,
-        parameters=Ledger(backbone=BACKBONE, shared=case.shared, decoder=300_000),
+        parameters=Ledger(backbone=BACKBONE, shared=case.shared, decoder=300_000, **case.more_parameters),
         seconds=Seconds(train=60.0 + case.seed),
         history=tuple(
             HistoryPoint(step=step, loss=4.0 * rate**step, losses={t: v * rate**step for t, v in losses.items()})

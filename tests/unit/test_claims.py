@@ -7,7 +7,7 @@ import pytest
 
 from petl_bench.cli.main import main
 from petl_bench.errors import UsageError
-from petl_bench.measure.count.claims import judge_all, shown, tried_lines
+from petl_bench.measure.count.claims import TRAINED, judge_all, shown, tried_lines
 from petl_bench.measure.count.published import read_claims
 
 QUOTED = ("not measurable here", "not verifiable")
@@ -72,6 +72,13 @@ def test_what_is_reproduced_is_our_number_under_the_stated_convention(rows) -> N
     for name, ours in REPRODUCED.items():
         assert rows[name]["ours"] == ours, name
         assert len(rows[name]["tried"]) == 1, name
+
+
+def test_a_claim_says_where_the_parameters_that_it_counts_are(rows) -> None:
+    trained = rows["DiTASK, one task alone"]["trained"]
+    assert trained["trunk"] == 2 * 4 * (96**2 + 192**2 + 384**2) + 51_258
+    assert (trained["added"], trained["generator"]) == (48 * 63 + 12 * 3, 0)
+    assert shown(rows["DiTASK, one task alone"])[TRAINED].startswith("0.00306, 1.6, 0, ")
 
 
 def test_what_is_not_reproduced_shows_everything_that_was_tried(rows) -> None:

@@ -73,6 +73,20 @@ def test_a_primary_metric_whose_definition_did_not_change_has_todays_convention(
         assert (result.chosen.unit, result.chosen.higher_is_better) == spec.metrics[result.primary][:2]
 
 
+@pytest.mark.parametrize(("method", "trunk"), [("vmt", 0), ("lora", 0), ("full", 3_058_333), ("single", 12_233_332)])
+def test_the_trunks_own_parameters_are_told_of_methods_where_they_are_known(method: str, trunk: int) -> None:
+    ledger = RunRecord.model_validate(migrate(first_version(method))).parameters
+    assert ledger is not None
+    assert ledger.trunk == trunk
+
+
+def test_of_other_methods_and_failed_runs_nothing_is_made_up() -> None:
+    other = first_version()
+    other["config"]["method"]["name"] = "mtlora"
+    assert "trunk" not in migrate(other)["parameters"]
+    assert migrate(first_version() | {"parameters": None})["parameters"] is None
+
+
 def test_what_was_seen_in_pretraining_belongs_to_the_shipped_weights() -> None:
     shipped, copied, other = with_depth(first_version()), with_depth(first_version()), with_depth(first_version())
     copied["config"]["backbone"]["weights"] = "file:/somewhere/copy.safetensors"

@@ -16,7 +16,7 @@ from petl_bench.ledger import count
 from petl_bench.measure.count.breakdown import module_rows
 from petl_bench.measure.count.explain import NO_FORMULA, formula_rows
 from petl_bench.measure.count.meta import build_on_meta
-from petl_bench.measure.count.table import methods_on, parameter_row
+from petl_bench.measure.count.table import methods_on, parameter_row, shown
 from petl_bench.method import Counts, Method
 from petl_bench.model import MultiTaskModel
 from petl_bench.records.run import Ledger
@@ -148,6 +148,34 @@ def test_modules_add_up_to_the_ledger(method: str, backbone: str) -> None:
         }.items()
         if total[f"{column}_parameters"]
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("method", "own", "trunk"),
+    [
+        ({"name": "full"}, 0, 27_517_818),
+        ({"name": "single"}, 0, 4 * 27_517_818),
+        ({"name": "vmt"}, 1_127_952, 0),
+        ({"name": "hyperformer"}, 4 * 64, 0),
+        ({"name": "bitfit", "scope": "shared"}, 0, 74_778),
+        # Merging maps 2C to C four inputs of width C; beside it stand patch embedding, norms and tables, 51,258.
+        ({"name": "ditask"}, 3_168, 2 * 4 * (96**2 + 192**2 + 384**2) + 51_258),
+        ({"name": "ditask", "train_merging": False}, 3_168, 51_258),
+        ({"name": "tadformer"}, 1_559_620, 51_258),
+    ],
+)
+def test_the_trunks_own_parts_stand_apart_from_what_is_added(method: dict[str, object], own: int, trunk: int) -> None:
+    row = parameter_row({**settings(""), "method": method}, [])
+    assert (row["added_parameters"], row["trunk_parameters"]) == (own, trunk)
+    assert own + trunk + row["generator_parameters"] == row["method_parameters"]
+    modules = module_rows(build_on_meta({**settings(""), "method": method}))
+    assert sum(module["parameters"] for module in modules if module["origin"] == "trunk") == trunk
+
+
+def test_a_table_shows_active_parameters_where_they_are_fewer_than_the_stored_ones() -> None:
+    row = parameter_row(settings("lora"), [])
+    assert shown(row)["stored"] == row["active_parameters"] == 317_952
+    assert shown(row | {"active_parameters": 5})["stored"] == "317,952 (5 active)"
 
 
 def test_the_blocks_of_a_stage_and_the_tasks_are_one_line() -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from report_store import (
+    BACKBONE,
     REFERENCE,
     ROLES,
     TASKS,
@@ -34,7 +35,8 @@ from petl_bench.report import Report, report
 from petl_bench.report.analysis import Analysis, analyse
 from petl_bench.report.groups import comparisons
 from petl_bench.report.load import load
-from petl_bench.report.tables import main_table
+from petl_bench.report.raw import to_frame
+from petl_bench.report.tables import main_table, to_latex
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +92,29 @@ def test_the_main_table_has_units_arrows_and_percentages_of_backbones(usual_repo
     assert vmt["semseg miou (%) ↑"] == "51.00 ± 0.50"
     assert vmt["delta_m (%) ↑"] == "+2.00 ± 1.00"
     assert vmt["seeds"] == "3"
+
+
+def test_parts_of_the_parameters_have_columns_where_a_row_has_them(tmp_path: Path):
+    cases = [
+        *usual("single", 0.0, shared=4 * BACKBONE, more_parameters={"trunk": 4 * BACKBONE, "active": 4 * BACKBONE}),
+        *usual("ditask", 0.0, shared=5_000, more_parameters={"trunk": 4_000, "active": 5_000}),
+        *usual("polyhistor", 0.0, shared=10, more_parameters={"generator": 500, "trunk": 0, "active": 510}),
+        *usual("lora", 0.0, shared=900, more_parameters={"trunk": 0, "active": 300}),
+        *usual("vmt", 0.0, shared=2_500),
+    ]
+    analysis = analysed(tmp_path, cases)
+    rows = cells(main_table(analysis))
+    names = ["method parameters", "of them added", "of them the trunk's own", "of them a generator's", "of them active"]
+    assert [rows["ditask"][name] for name in names] == ["5,000", "1,000", "4,000", "0", "-"]
+    assert [rows["polyhistor"][name] for name in names] == ["510", "10", "0", "500", "-"]
+    assert [rows["lora"][name] for name in names] == ["900", "900", "0", "0", "300"]
+    assert [rows["vmt"][name] for name in names] == ["2,500", "-", "-", "0", "-"], "an older record tells less"
+    raw = to_frame(analysis).set_index("label")
+    parts = ["added_parameters", "trunk_parameters", "generator_parameters", "active_parameters"]
+    assert raw.loc["ditask", parts].tolist() == [1_000, 4_000, 0, 5_000]
+    plain = main_table(analysed(tmp_path / "plain", [case for case in cases if case.method == "vmt"]))
+    assert not [name for name in plain.columns if name.startswith("of them")]
+    assert "of them the trunk's own" in to_latex(main_table(analysis))
 
 
 def test_learning_rates_are_in_the_label_only_where_they_differ(tmp_path: Path):

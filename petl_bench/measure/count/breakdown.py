@@ -11,6 +11,7 @@ from petl_bench.measure.count.meta import MetaModel
 from petl_bench.model import MultiTaskModel
 
 TRUNK = ".trunk."
+DECODER = "decoder"
 
 
 @dataclass
@@ -24,17 +25,19 @@ class FoldedModules:
 
 
 def module_rows(asked: MetaModel) -> list[dict[str, Any]]:
-    """Return one row per owner and folded path of what is trained, and one for what is frozen.
+    """Return one row per owner, origin and folded path of what is trained, and one for what is frozen.
 
+    The origin is the trunk for its own parts that a method unfreezes.
     ``layers.2.blocks.0-5.mlp`` stands for blocks 0 to 5, ``*`` for the tasks. Stacked parameters have shapes [T, ...].
     """
     model = asked.model
     paths = {f"{block.path}.": block for block in model.method.backbone.blocks}
-    lines: dict[tuple[str, str], FoldedModules] = {}
+    lines: dict[tuple[str, str, str], FoldedModules] = {}
     for name, parameter, owner in _trained(model):
+        native = owner != DECODER and model.method.belongs_to_backbone(name.removeprefix("method."))
         module, _, last = name.rpartition(".")
         folded, number = _fold(module, paths, model.tasks)
-        line = lines.setdefault((folded, owner), FoldedModules())
+        line = lines.setdefault((folded, owner, "trunk" if native else "added"), FoldedModules())
         line.modules.add(module)
         line.blocks |= set() if number is None else {number}
         line.shapes[f"{last} [{', '.join(map(str, parameter.shape))}]"] = None
@@ -47,16 +50,18 @@ def module_rows(asked: MetaModel) -> list[dict[str, Any]]:
                 "method": name,
                 "module": folded.format(blocks=_ranges(sorted(line.blocks))).removeprefix("method."),
                 "owner": owner,
+                "origin": origin,
                 "modules": len(line.modules),
                 "shapes": list(line.shapes),
                 "parameters": line.parameters,
             }
-            for (folded, owner), line in lines.items()
+            for (folded, owner, origin), line in lines.items()
         ),
         {
             "method": name,
             "module": "all others",
             "owner": "frozen",
+            "origin": "",
             "modules": None,
             "shapes": [],
             "parameters": frozen,
@@ -73,7 +78,7 @@ def _trained(model: MultiTaskModel) -> Iterator[tuple[str, nn.Parameter, str]]:
     owners |= dict.fromkeys(map(id, per_task), "per task")
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            yield name, parameter, owners.get(id(parameter), "decoder")
+            yield name, parameter, owners.get(id(parameter), DECODER)
 
 
 def _fold(module: str, paths: Mapping[str, Block], tasks: Sequence[str]) -> tuple[str, int | None]:

@@ -27,6 +27,7 @@ LedgerBySettings = dict[
 REPRODUCED = "reproduced"
 UNDER_CONVENTION = "reproduced under convention"
 NOT_REPRODUCED = "not reproduced"
+TRAINED = "added, trunk, generator, decoders (M)"
 
 
 def judge_all(sources: Mapping[str, Source]) -> list[dict[str, Any]]:
@@ -60,7 +61,15 @@ def _all_of(source: Source) -> tuple[AnyClaim, ...]:
 def _row(source: Source, claim: AnyClaim, judged: Mapping[str, Any]) -> dict[str, Any]:
     """Return what is common to all claims, and the verdict."""
     common = claim.model_dump(include={"method", "row", "table", "provenance", "published"})
-    return {**common, "source": source.source, "address": source.address, "settings": {}, "tried": [], **judged}
+    return {
+        **common,
+        "source": source.source,
+        "address": source.address,
+        "settings": {},
+        "trained": {},
+        "tried": [],
+        **judged,
+    }
 
 
 def _verdict(sources: Mapping[str, Source], file: str, claim: AnyClaim, known: LedgerBySettings) -> Mapping[str, Any]:
@@ -96,8 +105,9 @@ def _judge(source: Source, claim: Claim, known: LedgerBySettings) -> dict[str, A
         if missing:
             verdict = f"{missing} not available"
             break
-        values.append(_value(convention, claim.unit, settings, known))
-        told = {"convention": convention.name, "ours": _number(values[-1], places)}
+        ledger, tasks = _counted(settings, known)
+        values.append(_value(convention, claim.unit, ledger, tasks))
+        told = {"convention": convention.name, "ours": _number(values[-1], places), "trained": _parts(ledger)}
         tried.append(told | convention.model_dump(include={"counted", "add", "set"}))
         if _printed(values[-1], places, convention) == published:
             verdict = REPRODUCED if len(values) == 1 and not convention.fitted else UNDER_CONVENTION
@@ -111,6 +121,7 @@ def _judge(source: Source, claim: Claim, known: LedgerBySettings) -> dict[str, A
         "convention": tried[at]["convention"] if tried else None,
         "verdict": verdict,
         "settings": {**source.base, **claim.set},
+        "trained": tried[at]["trained"] if tried else {},
         "tried": tried,
         "note": claim.note,
     }
@@ -134,13 +145,27 @@ def _missing(settings: Mapping[str, Any]) -> str | None:
     return None
 
 
-def _value(convention: Convention, unit: str, settings: Mapping[str, Any], known: LedgerBySettings) -> Decimal:
-    """Return our figure in the claim's unit."""
+def _counted(settings: Mapping[str, Any], known: LedgerBySettings) -> tuple[Ledger, int]:
+    """Return the ledger of a model and its number of tasks."""
     key = canonical(settings)
     if key not in known:
         model = build_on_meta(settings).model
         known[key] = count(model), len(model.tasks)
-    ledger, tasks = known[key]
+    return known[key]
+
+
+def _parts(ledger: Ledger) -> dict[str, int | None]:
+    """Return where the trained parameters are; published figures seldom say which of these they count."""
+    return {
+        "added": ledger.added,
+        "trunk": ledger.trunk,
+        "generator": ledger.generator,
+        "decoders": ledger.decoder,
+    }
+
+
+def _value(convention: Convention, unit: str, ledger: Ledger, tasks: int) -> Decimal:
+    """Return our figure in the claim's unit."""
     parts = {"method": ledger.method, "decoders": ledger.decoder, "method and decoders": ledger.trainable}
     number = parts[convention.counted] + convention.add
     if unit == "M":
@@ -167,7 +192,9 @@ def shown(row: Mapping[str, Any]) -> dict[str, Any]:
     elif verdict == NOT_MEASURABLE and row["arithmetic"] == "differs":
         verdict = f"{verdict}; its scores give {row['ours']:+g}"
     published = f"{row['published']} {row['unit']}".strip()
-    return {**{column: row[column] for column in columns}, "published": published, "verdict": verdict}
+    parts = {TRAINED: ", ".join(f"{part / 1e6:.4g}" for part in row["trained"].values()) or None}
+    told = {column: row[column] for column in columns}
+    return {**told, **parts, "published": published, "verdict": verdict}
 
 
 def tried_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -32,15 +32,15 @@ __all__ = [
 
 Rows = list[dict[str, Any]]
 
-# What a table for people shows as it is, under these headings.
+# What a table for people shows as it is, under these headings; what is stored is the sum of the three behind it.
 SHOWN = {
     "method": "method",
     "execution": "execution",
-    "method_parameters": "parameters",
-    "shared_parameters": "shared",
-    "per_task_parameters": "per task",
+    "method_parameters": "stored",
+    "added_parameters": "added",
+    "trunk_parameters": "of the trunk",
     "generator_parameters": "generator",
-    "parameters_per_added_task": "added task",
+    "parameters_per_added_task": "a task more",
     "effective_parameters": "effective",
     "parameters_after_merge": "after merge",
     "decoder_parameters": "decoders",
@@ -155,6 +155,9 @@ def parameter_row(settings: Mapping[str, Any], overrides: Sequence[str]) -> dict
         "shared_parameters": ledger.shared,
         "per_task_parameters": ledger.per_task,
         "generator_parameters": ledger.generator,
+        "added_parameters": ledger.added,
+        "trunk_parameters": ledger.trunk,
+        "active_parameters": ledger.active,
         "parameters_per_added_task": _share(ledger.per_task, tasks),
         "effective_parameters": ledger.effective,
         "parameters_after_merge": ledger.after_merge,
@@ -172,7 +175,9 @@ def shown(row: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a table for people shows of a row; what else it holds follows from that, or is the same in all."""
     one, all_of_them = row["percent_of_one_backbone"], row["percent_of_all_backbones"]
     percent = {"% of 1, T backbones": f"{one:.3g}, {all_of_them:.3g}"}
-    return {heading: row[column] for column, heading in SHOWN.items()} | percent
+    stored, active = row["method_parameters"], row["active_parameters"]
+    own = {"stored": stored if active == stored else f"{stored:,} ({active:,} active)"}
+    return {heading: row[column] for column, heading in SHOWN.items()} | own | percent
 
 
 def _share(per_task: int, tasks: int) -> int | float:
