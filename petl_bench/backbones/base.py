@@ -120,6 +120,7 @@ class Backbone(nn.Module, ABC):
         stages: The levels of the pyramid.
         blocks: All blocks in the order the trunk runs.
         num_parameters: Of the plain trunk.
+        mappings: What was done to names and shapes of a weights file, a line each.
     """
 
     family: ClassVar[str]
@@ -132,6 +133,7 @@ class Backbone(nn.Module, ABC):
     stages: tuple[StageInfo, ...]
     blocks: tuple[Block, ...]
     num_parameters: int
+    mappings: tuple[str, ...] = ()
     mean: Tensor
     std: Tensor
 

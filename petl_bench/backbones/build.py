@@ -31,7 +31,7 @@ from petl_bench.backbones.resnet import ResNetBackbone
 from petl_bench.backbones.swin import SwinBackbone
 from petl_bench.backbones.swinv2 import SwinV2Backbone
 from petl_bench.backbones.vit import VitBackbone
-from petl_bench.backbones.weights_file import content_hash, load_into
+from petl_bench.backbones.weights_file import content_hash, hash_of, load_into, tensors_for
 from petl_bench.config import Normalisation
 from petl_bench.errors import UsageError
 
@@ -46,6 +46,7 @@ FAMILY_OF: dict[type[nn.Module], type[Backbone]] = {
     ResNet: ResNetBackbone,
 }
 """By timm's class of a network, its family; a subclass may walk its blocks in another way, so it is none."""
+ANY_NORMALISATION = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 FAMILIES: dict[str, type[Backbone]] = {family.family: family for family in FAMILY_OF.values()}
 
 
@@ -66,12 +67,23 @@ def build_backbone(
         UsageError: Unknown name, an image size that does not fit, weights that cannot be had, or a normalisation that
             cannot be known.
     """
-    known = find_backbone(name)
     _check_weights(weights)
     require_tag(name)
+    with draws.seeded(seed, "backbone"):
+        trunk = _fitting_trunk(name, image_size, download=weights == "pretrained" and name != EMBEDDED)
+    by = normalisation_of(name, weights, getattr(trunk, "pretrained_cfg", None), normalisation)
+    backbone = FAMILIES[find_backbone(name).family](trunk, by.mean, by.std)
+    path = _weights_path(name, weights)
+    if path is not None and not torch.empty(0).is_meta:
+        backbone.mappings = load_into(backbone.trunk, path)
+    return backbone
+
+
+def _fitting_trunk(name: str, image_size: int, *, download: bool) -> Any:
+    """Build timm's network for an image size, or say why it cannot be."""
+    known = find_backbone(name)
     try:
-        with draws.seeded(seed, "backbone"):
-            trunk = _trunk(name, image_size, download=weights == "pretrained" and name != EMBEDDED)
+        trunk = _trunk(name, image_size, download=download)
     except UsageError:
         raise
     except (AssertionError, RuntimeError, ValueError, TypeError) as error:
@@ -80,12 +92,7 @@ def build_backbone(
             f"Its native size is {known.image_size}. Type: --set dataset.image_size={known.image_size}"
         ) from None
     _check_image_size(trunk, known, image_size)
-    by = normalisation_of(name, weights, getattr(trunk, "pretrained_cfg", None), normalisation)
-    backbone = FAMILIES[known.family](trunk, by.mean, by.std)
-    path = _weights_path(name, weights)
-    if path is not None and not torch.empty(0).is_meta:
-        load_into(backbone.trunk, path)
-    return backbone
+    return trunk
 
 
 def wrap_backbone(trunk: nn.Module, normalisation: str | Normalisation | None = None) -> Backbone:
@@ -173,19 +180,38 @@ def seen_in_pretraining(weights_hash: str, dataset: str) -> tuple[str, ...]:
     return SEEN_IN_PRETRAINING.get(dataset, ()) if weights_hash == shipped else ()
 
 
-def weights_hash(name: str, weights: str) -> str:
-    """Return what identifies the initial weights: the hash of the file, or the source of weights that have none here.
+def weights_hash(name: str, weights: str, image_size: int) -> str:
+    """Return what identifies the initial weights: a hash of the tensors that are loaded from a file, or their source.
+
+    Args:
+        name: As in ``build_backbone``.
+        weights: Likewise.
+        image_size: Likewise; tables of positions are resized to it.
 
     Raises:
-        UsageError: The file cannot be read.
+        UsageError: The file cannot be read, or does not fit the network.
     """
     _check_weights(weights)
-    path = _weights_path(name, weights)
-    if path is not None:
-        return content_hash(path)
+    if weights.startswith("file:"):
+        path = _weights_path(name, weights)
+        assert path is not None
+        loaded = _loaded_hash(name, path, image_size)
+        if name == EMBEDDED and loaded == _loaded_hash(name, WEIGHTS, image_size):
+            return content_hash(WEIGHTS)
+        return loaded
     if weights != "pretrained":
         return weights
+    if name == EMBEDDED:
+        return content_hash(WEIGHTS)
     if name.startswith(HUB):
         return f"{name.partition('@')[0]}@{hub_config(name).parent.name}"  # a folder named by the commit
     tag = tag_of(name)
     return weights if tag is None else f"timm:{name.partition('.')[0]}:{tag}"
+
+
+def _loaded_hash(name: str, path: Path, image_size: int) -> str:
+    require_tag(name)
+    with torch.device("meta"):
+        trunk = _fitting_trunk(name, image_size, download=False)
+        bare = FAMILIES[find_backbone(name).family](trunk, *ANY_NORMALISATION).trunk
+    return hash_of(tensors_for(bare, path)[0])

@@ -42,7 +42,7 @@ def identified(config: RunConfig) -> Identified:
     Raises:
         UsageError: The weights or the data cannot be had.
     """
-    weights = weights_hash(config.backbone.name, config.backbone.weights)
+    weights = weights_hash(config.backbone.name, config.backbone.weights, config.dataset.image_size)
     dataset = load("datasets", config.dataset.name)
     data = dataset.content_hash(config.dataset, root=config.runtime.folder, tasks=config.tasks)
     plain = config.model_dump(mode="json", exclude={"runtime"})

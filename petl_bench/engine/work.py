@@ -172,6 +172,8 @@ class Work:
     def _built(self) -> MultiTaskModel:
         with self.clock.phase("build"):
             model = build(self.config)
+            for line in model.method.backbone.mappings:
+                self.say(line)
             require_counted(model.method)
             return model.to(self.accelerator.device)
 

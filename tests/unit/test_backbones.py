@@ -67,7 +67,7 @@ def test_weights_from_a_file(tmp_path) -> None:
     save_file({name: tensor.contiguous() for name, tensor in source.trunk.state_dict().items()}, path)
     loaded = build_backbone("embedded", weights=f"file:{path}", image_size=64, seed=0)
     assert all(torch.equal(a, b) for a, b in zip(source.parameters(), loaded.parameters(), strict=True))
-    assert len(weights_hash("embedded", f"file:{path}")) == 64
+    assert len(weights_hash("embedded", f"file:{path}", 64)) == 64
 
 
 def test_weights_that_do_not_fit_are_refused(tmp_path) -> None:

@@ -136,7 +136,7 @@ def fingerprint_of(weights: str, **sections: Any) -> str:
     config = resolved("vmt", backbone={"weights": weights}, **sections)
     return identify(
         config.model_dump(mode="json"),
-        weights_hash=weights_hash(config.backbone.name, config.backbone.weights),
+        weights_hash=weights_hash(config.backbone.name, config.backbone.weights, config.dataset.image_size),
         data_hash="scenes/1",
         engine_version=ENGINE_VERSION,
     ).fingerprint
@@ -172,9 +172,9 @@ def test_depth_and_edges_were_seen_by_the_shipped_weights_on_scenes_alone(tmp_pa
     copy = tmp_path / "copy.safetensors"
     shutil.copy(WEIGHTS, copy)
     for weights in ("pretrained", f"file:{copy}"):
-        assert seen_in_pretraining(weights_hash("embedded", weights), "scenes") == ("depth", "edges")
-    assert seen_in_pretraining(weights_hash("embedded", "pretrained"), "rooms") == ()
-    assert seen_in_pretraining(weights_hash("embedded", "random"), "scenes") == ()
-    timm = weights_hash("swin_tiny_patch4_window7_224", "pretrained")
+        assert seen_in_pretraining(weights_hash("embedded", weights, 64), "scenes") == ("depth", "edges")
+    assert seen_in_pretraining(weights_hash("embedded", "pretrained", 64), "rooms") == ()
+    assert seen_in_pretraining(weights_hash("embedded", "random", 64), "scenes") == ()
+    timm = weights_hash("swin_tiny_patch4_window7_224", "pretrained", 224)
     assert timm.startswith("timm:swin_tiny_patch4_window7_224:")
     assert seen_in_pretraining(timm, "scenes") == ()

@@ -67,7 +67,7 @@ def test_one_file_has_one_hash_under_any_path(tmp_path) -> None:
     state = embedded().trunk.state_dict()
     one, two = (saved(tmp_path / name / f"{name}.safetensors", state) for name in ("a", "b"))
     other = saved(tmp_path / "other.safetensors", embedded(seed=1).trunk.state_dict())
-    assert weights_hash("embedded", one) == weights_hash("embedded", two) != weights_hash("embedded", other)
+    assert weights_hash("embedded", one, 64) == weights_hash("embedded", two, 64) != weights_hash("embedded", other, 64)
 
 
 def test_a_file_without_a_tag_is_not_normalised_by_guess(tmp_path) -> None:
@@ -86,7 +86,7 @@ def test_a_tag_says_how_images_are_normalised() -> None:
             backbone = build_backbone(name, weights="random", image_size=32, seed=0)
         torch.testing.assert_close(backbone.mean.flatten(), torch.tensor(mean))
         torch.testing.assert_close(backbone.std.flatten(), torch.tensor(std))
-    assert weights_hash(f"{VIT}.mae", "pretrained") == f"timm:{VIT}:mae" != weights_hash(VIT, "pretrained")
+    assert weights_hash(f"{VIT}.mae", "pretrained", 224) == f"timm:{VIT}:mae" != weights_hash(VIT, "pretrained", 224)
 
 
 def test_an_unknown_tag_is_answered_with_the_nearest() -> None:
@@ -139,7 +139,7 @@ def test_a_model_of_the_hub_is_a_backbone_by_name(hub) -> None:
     backbone = build_backbone(name, weights="pretrained", image_size=32, seed=0)
     torch.testing.assert_close(backbone.trunk.blocks[3].mlp.fc1.weight, model.blocks[3].mlp.fc1.weight)
     torch.testing.assert_close(backbone.mean.flatten(), torch.tensor([0.1, 0.2, 0.3]))
-    assert weights_hash(name, "pretrained") == f"{name}@{commit}"
+    assert weights_hash(name, "pretrained", 32) == f"{name}@{commit}"
 
 
 def test_a_model_of_the_hub_that_cannot_be_had_says_what_to_type(hub) -> None:
