@@ -18,6 +18,8 @@ IGNORED = 255
 ZERO_WITHOUT_TRUTH = ("depth", "disparity", "normals", "albedo")
 """Kinds of labels that are real numbers; whole numbers are 255 where there is no truth."""
 SMALLEST_LENGTH = 1e-6  # of a normal that is a direction
+LEFT_AND_RIGHT = {"orientation": (3, 4), "layout": (3, 4)}
+"""By kind of label: the two classes that a mirror swaps."""
 
 
 @dataclass(frozen=True)
@@ -64,11 +66,20 @@ class Sampling:
 
 
 def mirror(view: View) -> View:
-    """Swap left and right; normals negate their x component."""
-    sign = torch.tensor([-1.0, 1.0, 1.0])[:, None, None]
-    labels = {task: label.flip(-1) for task, label in view.labels.items()}
-    turned = {task: label * sign if view.kinds[task] == "normals" else label for task, label in labels.items()}
-    return replace(view, image=view.image.flip(-1), labels=turned)
+    """Swap left and right."""
+    labels = {task: mirrored(label, view.kinds[task]) for task, label in view.labels.items()}
+    return replace(view, image=view.image.flip(-1), labels=labels)
+
+
+def mirrored(label: Tensor, kind: str) -> Tensor:
+    """Mirror labels [..., H, W]: normals [..., 3, H, W] negate their x component, classes that say a side swap."""
+    label = label.flip(-1)
+    if kind == "normals":
+        return label * label.new_tensor([-1, 1, 1])[:, None, None]
+    if kind in LEFT_AND_RIGHT:
+        left, right = LEFT_AND_RIGHT[kind]
+        return torch.where(label == left, right, label.masked_fill(label == right, left))
+    return label
 
 
 def rotation(degrees: float, zoom: float, source: tuple[float, float], target: tuple[float, float]) -> np.ndarray:

@@ -53,11 +53,13 @@ def test_pixels_and_labels_move_with_the_version_alone():
         f"{moved} are not those of version {SCENES_VERSION}. If that is on purpose, raise SCENES_VERSION and type: "
         "python -m petl_bench.data.scenes --digests > tests/golden/scenes.json"
     )
-    assert len(GOLDEN) == 6
+    assert len(GOLDEN) == 12
 
 
-@pytest.mark.parametrize("name", ["image", "semseg", "depth"])
-def test_one_bit_of_one_label_moves_its_digest(name, monkeypatch):
+@pytest.mark.parametrize(
+    ("name", "version"), [("image", "1"), ("semseg", "1"), ("depth", "1"), ("layout", "1/further/1")]
+)
+def test_one_bit_of_one_label_moves_its_digest(name, version, monkeypatch):
     def one_bit_off(*key):
         picture = render(*key)
         if key[:3] == ("target", "val", 5):
@@ -67,7 +69,7 @@ def test_one_bit_of_one_label_moves_its_digest(name, monkeypatch):
 
     monkeypatch.setattr("petl_bench.data.scenes.digests.render", one_bit_off)
     moved = [(s, n) for s, each in digests().items() for n, value in each.items() if GOLDEN[s][n] != value]
-    assert moved == [("scenes/1/target/val", name)]
+    assert moved == [(f"scenes/{version}/target/val", name)]
 
 
 def test_the_content_hash_is_the_version_and_reads_no_source():
@@ -79,9 +81,10 @@ def test_pictures_do_not_depend_on_cpu_features():
 
     code = (
         "import hashlib\n"
-        "from petl_bench.data.scenes.render import render\n"
+        "from petl_bench.data.scenes import FURTHER, LABELS, render\n"
         "sha = hashlib.sha256()\n"
-        "for picture in [render(d, 'train', i, 48) for d in ('source', 'target') for i in range(6)]:\n"
+        "keys = [(domain, 'train', index, 48) for domain in ('source', 'target') for index in range(6)]\n"
+        "for picture in [render(*key, [*LABELS[key[0]], *FURTHER]) for key in keys]:\n"
         "    for array in (picture.image, *picture.labels.values()):\n"
         "        sha.update(array.tobytes())\n"
         "print(sha.hexdigest())"

@@ -135,7 +135,7 @@ def test_a_half_written_folder_of_a_killed_process_is_swept_away(tmp_path):
 
 def test_a_failing_worker_says_why(tmp_path):
     with pytest.raises(RenderingError, match=r"image\.npy"):
-        fill_with(2, tmp_path, "target", "val", range(40), 16, lambda done: None)
+        fill_with(2, {"image": tmp_path / "image.npy"}, "target", "val", range(40), 16, lambda done: None)
 
 
 def test_a_worker_that_is_killed_is_an_error_and_leaves_nothing_behind(tmp_path):

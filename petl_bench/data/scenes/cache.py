@@ -1,16 +1,17 @@
 """Whole splits on disk: rendered once, read as memory-mapped arrays.
 
 The folder is ``scenes/<version>/<domain>-<split>-<size>px-<count>`` below ``$PETL_BENCH_CACHE`` or the user's cache
-folder. A split that is there with another count is reused: the first pictures are the same ones. A damaged one is made
-again; ``manifest.open_whole`` says what is checked.
+folder; the further labels have one of their own, below ``scenes/<version>/further/<version>``. A split that is there
+with another count is reused: the first pictures are the same ones. A damaged one is made again;
+``manifest.open_whole`` says what is checked.
 """
 
 import os
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,10 +19,10 @@ import numpy as np
 from filelock import FileLock
 from rich.console import Console
 
-from petl_bench.data.scenes.labels import LABELS
+from petl_bench.data.scenes.labels import FURTHER, LABELS, Specification
 from petl_bench.data.scenes.manifest import Arrays, DamagedError, Shapes, open_whole, seal
-from petl_bench.data.scenes.render import check_key
-from petl_bench.data.scenes.version import CONTENT_HASH
+from petl_bench.data.scenes.render import check_key, check_labels
+from petl_bench.data.scenes.version import CONTENT_HASH, FURTHER_HASH
 from petl_bench.data.scenes.worker import fill_here, fill_with
 from petl_bench.files import cache_folder
 from petl_bench.terminal import bar
@@ -30,12 +31,13 @@ _PICTURES_PER_WORKER = 32
 
 
 class _Split(NamedTuple):
-    """A split at one size, and the folder of all its counts."""
+    """Arrays of a split at one size, and the folder of all their counts."""
 
     home: Path
     domain: str
     split: str
     size: int
+    arrays: Specification
 
     @property
     def stem(self) -> str:
@@ -45,8 +47,7 @@ class _Split(NamedTuple):
         return self.home / f"{self.stem}-{count}"
 
     def shapes(self, count: int) -> Shapes:
-        arrays = {"image": ("uint8", (3,)), **LABELS[self.domain]}
-        return {name: (dtype, (count, self.size, self.size, *rest)) for name, (dtype, rest) in arrays.items()}
+        return {name: (dtype, (count, self.size, self.size, *rest)) for name, (dtype, rest) in self.arrays.items()}
 
     def counts(self) -> list[int]:
         """How many pictures the folders of the split have, the largest first."""
@@ -62,6 +63,7 @@ def cached_split(
     count: int,
     size: int,
     *,
+    labels: Iterable[str] | None = None,
     cache_dir: Path | None = None,
     workers: int | None = None,
     progress: bool = True,
@@ -73,12 +75,14 @@ def cached_split(
         split: as in ``render``.
         count: number of pictures.
         size: height and width in pixels.
+        labels: the names of those that are returned; default: the first set of the domain. Further labels are rendered
+            and stored only if one of them is asked for.
         cache_dir: base of the cache; default: ``$PETL_BENCH_CACHE``, else the user's cache folder.
         workers: processes that render; default: one a core.
         progress: whether to draw a progress bar on standard error.
 
     Returns:
-        Read-only arrays: ``"image"`` [count, size, size, 3] and every label of the domain [count, size, size, ...].
+        Read-only arrays: ``"image"`` [count, size, size, 3] and the labels [count, size, size, ...].
 
     Raises:
         ValueError: if an argument is not allowed.
@@ -90,19 +94,24 @@ def cached_split(
         raise ValueError(f"count must be 1 or more, got {count}")
     if workers is not None and workers < 1:
         raise ValueError(f"workers must be 1 or more, got {workers}")
+    names = tuple(LABELS[domain]) if labels is None else check_labels(domain, labels)
     base = cache_dir or cache_folder()
-    key = _Split(base / CONTENT_HASH, domain, split, size)
-    arrays = _open(key, count)
-    if arrays is None:
-        with _writable(base):
-            key.home.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(key.home / f"{key.stem}.lock").acquire()
-        with lock:
-            arrays = _open(key, count)
-            if arrays is None:
-                _render_into(key, count, workers or os.cpu_count() or 1, Console(stderr=True, quiet=not progress))
-                arrays = open_whole(key.folder(count), key.shapes(count), digests=False)
-    return {name: array[:count] for name, array in arrays.items()}
+    keys = [_Split(base / CONTENT_HASH, domain, split, size, {"image": ("uint8", (3,)), **LABELS[domain]})]
+    if not {*names} <= {*LABELS[domain]}:
+        keys.append(_Split(base / FURTHER_HASH, domain, split, size, FURTHER))
+    if any(_open(key, count) is None for key in keys):
+        with ExitStack() as held:
+            with _writable(base):
+                for key in keys:  # in this order everywhere, so that nobody waits for one who waits for him
+                    key.home.mkdir(parents=True, exist_ok=True)
+                    held.enter_context(FileLock(key.home / f"{key.stem}.lock"))
+            missing = [key for key in keys if _open(key, count) is None]
+            if missing:
+                _render_into(missing, count, workers or os.cpu_count() or 1, Console(stderr=True, quiet=not progress))
+    arrays: Arrays = {}
+    for key in keys:
+        arrays |= _open(key, count) or open_whole(key.folder(count), key.shapes(count), digests=False)
+    return {name: arrays[name][:count] for name in ("image", *names)}
 
 
 @contextmanager
@@ -127,34 +136,42 @@ def _open(key: _Split, count: int) -> Arrays | None:
     return None
 
 
-def _render_into(key: _Split, count: int, workers: int, console: Console) -> None:
-    """Make the folder of a split: in a temporary folder first, so that it is never seen half-written.
+def _render_into(keys: Sequence[_Split], count: int, workers: int, console: Console) -> None:
+    """Make the folders of a split, seeing each room once: in temporary folders first, never seen half-written.
 
-    The caller holds the split's lock, so a temporary folder that is there was left by a process that was killed.
+    The caller holds the locks, so a temporary folder that is there was left by a process that was killed.
     """
-    with _writable(key.home):
-        for left_over in key.home.glob(f"{key.stem}-*.tmp-*"):
-            shutil.rmtree(left_over)
-        reused = _sound(key, count, console)
-        temporary = Path(tempfile.mkdtemp(prefix=f"{key.stem}-{count}.tmp-", dir=key.home))
+    temporary: list[Path] = []
     try:
-        known = len(reused["image"]) if reused else 0
-        with _writable(key.home):
-            for name, array in _allocate(temporary, key.shapes(count)):
-                if reused:
-                    array[:known] = reused[name]
-                array.flush()
-        missing = range(known, count)
-        text = f"rendering {len(missing)} {key.domain} {key.split} scenes, {key.size} px"
+        known = [count]
+        for key in keys:
+            with _writable(key.home):
+                for left_over in key.home.glob(f"{key.stem}-*.tmp-*"):
+                    shutil.rmtree(left_over)
+                reused = _sound(key, count, console) or {}
+                temporary.append(Path(tempfile.mkdtemp(prefix=f"{key.stem}-{count}.tmp-", dir=key.home)))
+                for name, array in _allocate(temporary[-1], key.shapes(count)):
+                    if reused:
+                        array[: len(reused[name])] = reused[name]
+                    array.flush()
+            known.append(min((len(array) for array in reused.values()), default=0))
+        missing = range(min(known), count)
+        first = keys[0]
+        text = f"rendering {len(missing)} {first.domain} {first.split} scenes, {first.size} px"
         with _bar(text, len(missing), console) as advance:
             processes = min(workers, -(-len(missing) // _PICTURES_PER_WORKER))
-            rest = (temporary, key.domain, key.split, missing, key.size, advance)
+            files = {
+                name: folder / f"{name}.npy" for key, folder in zip(keys, temporary, strict=True) for name in key.arrays
+            }
+            rest = (files, first.domain, first.split, missing, first.size, advance)
             fill_here(*rest) if processes == 1 else fill_with(processes, *rest)
-        with _writable(key.home):
-            seal(temporary, key.shapes(count))
-            temporary.rename(key.folder(count))
+        for key, folder in zip(keys, temporary, strict=True):
+            with _writable(key.home):
+                seal(folder, key.shapes(count))
+                folder.rename(key.folder(count))
     except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
+        for folder in temporary:
+            shutil.rmtree(folder, ignore_errors=True)
         raise
 
 

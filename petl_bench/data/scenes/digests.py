@@ -1,23 +1,35 @@
 """Digests of a few pictures of each domain and split, label by label: what proves that no pixel moved."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import Any
 
-from petl_bench.data.scenes.render import DOMAINS, SPLITS, render
-from petl_bench.data.scenes.version import CONTENT_HASH
+from numpy.typing import NDArray
+
+from petl_bench.data.scenes.labels import FURTHER, LABELS
+from petl_bench.data.scenes.render import DOMAINS, SPLITS, Picture, render
+from petl_bench.data.scenes.version import CONTENT_HASH, FURTHER_HASH
 
 _SIZE, _PICTURES = 32, 8
 
 
 def digests() -> dict[str, dict[str, str]]:
     """The sha256 of the image and of each label over the first pictures of every split, by ``version/domain/split``."""
-    return {
-        f"{CONTENT_HASH}/{domain}/{split}": dict(_of_split(domain, split)) for domain in DOMAINS for split in SPLITS
-    }
+    return {split: of_split for domain in DOMAINS for split, of_split in _of_domain(domain)}
 
 
-def _of_split(domain: str, split: str) -> Iterator[tuple[str, str]]:
-    pictures = [render(domain, split, index, _SIZE) for index in range(_PICTURES)]
-    yield "image", hashlib.sha256(b"".join(picture.image.tobytes() for picture in pictures)).hexdigest()
-    for name in pictures[0].labels:
-        yield name, hashlib.sha256(b"".join(picture.labels[name].tobytes() for picture in pictures)).hexdigest()
+def _of_domain(domain: str) -> Iterator[tuple[str, dict[str, str]]]:
+    for split in SPLITS:
+        labels = (*LABELS[domain], *FURTHER)
+        pictures = [render(domain, split, index, _SIZE, labels) for index in range(_PICTURES)]
+        image = _digest(picture.image for picture in pictures)
+        yield f"{CONTENT_HASH}/{domain}/{split}", {"image": image, **_of_labels(pictures, LABELS[domain])}
+        yield f"{FURTHER_HASH}/{domain}/{split}", _of_labels(pictures, FURTHER)
+
+
+def _of_labels(pictures: list[Picture], names: Iterable[str]) -> dict[str, str]:
+    return {name: _digest(picture.labels[name] for picture in pictures) for name in names}
+
+
+def _digest(arrays: Iterable[NDArray[Any]]) -> str:
+    return hashlib.sha256(b"".join(array.tobytes() for array in arrays)).hexdigest()

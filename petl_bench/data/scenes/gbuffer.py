@@ -6,6 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from petl_bench.data.scenes.arithmetic import Floats, Ints
+from petl_bench.data.scenes.room import Room
+from petl_bench.data.scenes.trace import Hits
+
+FIRST_OBJECT = 6
+"""Instances below are the faces of the room."""
 
 
 @dataclass(frozen=True)
@@ -15,6 +20,8 @@ class GBuffer:
     Camera coordinates: x to the right, y up, z towards the camera.
 
     Attributes:
+        room: what is seen, and from where.
+        hits: what the ray of each pixel meets, [N] or [3, N] in the coordinates of the room.
         instance: 0 to 5 are the faces of the room, objects follow.
         semantic: index into ``SEMSEG_CLASSES`` (target domain only).
         part: index into ``PART_NAMES``.
@@ -29,6 +36,8 @@ class GBuffer:
         shadow: whether the first light is hidden or behind the surface.
     """
 
+    room: Room
+    hits: Hits
     instance: Ints
     semantic: Ints
     part: Ints

@@ -1,22 +1,22 @@
-"""The labels of each domain: one small function of the G-buffer each.
+"""The labels: one small function of the G-buffer each.
 
-A further label is a function and a line in ``_LABELS``.
+There are two sets. The first is rendered always: it depends on the domain. The second, ``FURTHER``, is rendered when a
+label of it is asked for, and is the same in both domains.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from petl_bench.data.scenes import further
 from petl_bench.data.scenes.arithmetic import Floats
-from petl_bench.data.scenes.gbuffer import GBuffer
+from petl_bench.data.scenes.gbuffer import FIRST_OBJECT, GBuffer
+from petl_bench.data.scenes.palettes import SUBSTANCES as SUBSTANCES
 from petl_bench.data.scenes.people import PART_NAMES as PART_NAMES
 from petl_bench.data.scenes.target_objects import CLASS
 from petl_bench.data.scenes.target_objects import SEMSEG_CLASSES as SEMSEG_CLASSES
-
-FIRST_OBJECT = 6
-"""Instances below are the faces of the room."""
 
 _PERSON_FAVOUR = 2
 _SECOND_SHARE = 0.35
@@ -112,18 +112,38 @@ _LABELS: dict[str, Label] = {
     "edges": Label(edges, "uint8", ()),
 }
 
+_FURTHER: dict[str, Label] = {
+    "albedo": Label(further.albedo, "float16", (3,)),
+    "shading": Label(further.shading, "float16", ()),
+    "shadow": Label(further.shadow, "uint8", ()),
+    "material": Label(further.material, "uint8", ()),
+    "boundary_distance": Label(further.boundary_distance, "float16", ()),
+    "orientation": Label(further.orientation, "uint8", ()),
+    "centres": Label(further.centres, "float16", ()),
+    "height": Label(further.height, "float16", ()),
+    "curvature": Label(further.curvature, "uint8", ()),
+    "layout": Label(further.layout, "uint8", ()),
+}
+
 _OF_DOMAIN: dict[str, tuple[str, ...]] = {
     "source": ("depth", "edges"),
     "target": ("semseg", "human_parts", "saliency", "normals", "depth", "edges"),
 }
 
-LABELS: dict[str, dict[str, tuple[str, tuple[int, ...]]]] = {
+Specification = dict[str, tuple[str, tuple[int, ...]]]
+"""The name of each label, with its dtype and what follows [H, W] in its shape."""
+
+LABELS: dict[str, Specification] = {
     domain: {name: (_LABELS[name].dtype, _LABELS[name].trailing) for name in names}
     for domain, names in _OF_DOMAIN.items()
 }
-"""Per domain: the name of each label, with its dtype and what follows [H, W] in its shape."""
+"""The first set of each domain."""
+
+FURTHER: Specification = {name: (label.dtype, label.trailing) for name, label in _FURTHER.items()}
+"""The second set."""
 
 
-def make_labels(domain: str, g: GBuffer) -> dict[str, NDArray[Any]]:
-    """All labels of a domain, [H, W, ...] each."""
-    return {name: _LABELS[name].make(g) for name in LABELS[domain]}
+def make_labels(names: Iterable[str], g: GBuffer) -> dict[str, NDArray[Any]]:
+    """The labels of the given names, [H, W, ...] each."""
+    known = _LABELS | _FURTHER
+    return {name: known[name].make(g) for name in names}

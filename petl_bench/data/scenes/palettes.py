@@ -4,6 +4,23 @@ from petl_bench.data.scenes.arithmetic import Stream
 from petl_bench.data.scenes.primitives import Material, Vector
 from petl_bench.data.scenes.textures import TEXTURES
 
+SUBSTANCES = (
+    "paint",
+    "wood",
+    "masonry",
+    "fabric",
+    "metal",
+    "plastic",
+    "foliage",
+    "ceramic",
+    "cardboard",
+    "print",
+    "lamplight",
+    "skin",
+    "hair",
+)
+"""What a surface is made of: masonry is brick, stone and tiles, fabric is cloth, carpet and leather."""
+
 SKIN: tuple[Vector, ...] = (
     (0.96, 0.80, 0.69),
     (0.88, 0.68, 0.54),
@@ -20,6 +37,7 @@ HAIR: tuple[Vector, ...] = (
     (0.55, 0.24, 0.12),
     (0.62, 0.62, 0.62),
 )
+SHOES: tuple[Vector, ...] = ((0.1, 0.1, 0.1), (0.9, 0.9, 0.88), (0.45, 0.25, 0.15))
 WOOD: tuple[Vector, ...] = (
     (0.62, 0.43, 0.27),
     (0.48, 0.31, 0.19),
@@ -58,6 +76,7 @@ def material(
     colour: Vector,
     accent: Vector | None = None,
     *,
+    of: str,
     gloss: float = 0.0,
     emission: float = 0.0,
 ) -> Material:
@@ -65,7 +84,8 @@ def material(
     r, g, b = colour
     ar, ag, ab = scale(colour, 0.72) if accent is None else accent
     seed = stream.integer(0, 65535)
-    return Material(TEXTURES[texture], size, (r * r, g * g, b * b), (ar * ar, ag * ag, ab * ab), gloss, emission, seed)
+    main, mixed = (r * r, g * g, b * b), (ar * ar, ag * ag, ab * ab)
+    return Material(TEXTURES[texture], size, main, mixed, gloss, emission, seed, SUBSTANCES.index(of))
 
 
 class TargetPalette:
@@ -82,9 +102,9 @@ class TargetPalette:
         texture = s.choice(("plain", "plain", "plain", "stripes", "brick", "clouds"))
         if texture == "brick":
             colour = vary(s, (0.68, 0.42, 0.33), 0.2) if s.chance(0.5) else colour
-            return material(s, texture, s.uniform(0.2, 0.3), colour, (0.78, 0.75, 0.70))
+            return material(s, texture, s.uniform(0.2, 0.3), colour, (0.78, 0.75, 0.70), of="masonry")
         size = s.uniform(0.15, 0.4) if texture == "stripes" else s.uniform(0.3, 0.8)
-        return material(s, texture, size, colour, scale(colour, s.uniform(0.82, 0.93)))
+        return material(s, texture, size, colour, scale(colour, s.uniform(0.82, 0.93)), of="paint")
 
     def floor(self) -> Material:
         """Boards, tiles or carpet."""
@@ -92,29 +112,35 @@ class TargetPalette:
         texture = s.choice(("planks", "planks", "planks", "tiles", "speckle", "plain"))
         if texture == "planks":
             colour = vary(s, s.choice(WOOD), 0.15)
-            return material(s, texture, s.uniform(0.12, 0.24), colour, scale(colour, 0.6), gloss=s.uniform(0.0, 0.25))
+            return material(
+                s, texture, s.uniform(0.12, 0.24), colour, scale(colour, 0.6), of="wood", gloss=s.uniform(0.0, 0.25)
+            )
         colour = tint(s.uniform(0.0, 1.0), s.uniform(0.0, 0.3), s.uniform(0.4, 0.8))
         size = s.uniform(0.3, 0.6) if texture == "tiles" else s.uniform(0.15, 0.4)
-        return material(s, texture, size, colour, scale(colour, 0.75), gloss=0.2 if texture == "tiles" else 0.0)
+        of, gloss = ("masonry", 0.2) if texture == "tiles" else ("fabric", 0.0)
+        return material(s, texture, size, colour, scale(colour, 0.75), of=of, gloss=gloss)
 
     def ceiling(self) -> Material:
         """Near white."""
         s = self._stream
         colour = tint(s.uniform(0.0, 0.2), s.uniform(0.0, 0.08), s.uniform(0.85, 0.97))
-        return material(s, "plain", 0.5, colour)
+        return material(s, "plain", 0.5, colour, of="paint")
 
     def wood(self) -> Material:
         """The room's wood, or paint now and then."""
         s = self._stream
         if s.chance(0.2):
-            return material(s, "plain", 0.3, tint(s.uniform(0.0, 1.0), s.uniform(0.0, 0.5), s.uniform(0.5, 0.95)))
+            colour = tint(s.uniform(0.0, 1.0), s.uniform(0.0, 0.5), s.uniform(0.5, 0.95))
+            return material(s, "plain", 0.3, colour, of="paint")
         colour = vary(s, self._wood if s.chance(0.6) else s.choice(WOOD), 0.15)
-        return material(s, "wood", s.uniform(0.05, 0.12), colour, scale(colour, 0.68), gloss=s.uniform(0.0, 0.2))
+        size = s.uniform(0.05, 0.12)
+        return material(s, "wood", size, colour, scale(colour, 0.68), of="wood", gloss=s.uniform(0.0, 0.2))
 
     def metal(self) -> Material:
         """Grey or black metal."""
         s = self._stream
-        return material(s, "plain", 0.3, tint(s.uniform(0.5, 0.7), 0.06, s.choice((0.2, 0.55, 0.75))), gloss=0.6)
+        colour = tint(s.uniform(0.5, 0.7), 0.06, s.choice((0.2, 0.55, 0.75)))
+        return material(s, "plain", 0.3, colour, of="metal", gloss=0.6)
 
     def fabric(self) -> Material:
         """Clothes, covers, shades."""
@@ -123,20 +149,20 @@ class TargetPalette:
         accent = tint(s.uniform(0.0, 1.0), s.uniform(0.0, 0.6), s.uniform(0.3, 0.95))
         texture = s.choice(("plain", "plain", "plain", "stripes", "plaid", "speckle", "checker"))
         if texture in ("plain", "speckle"):
-            return material(s, texture, s.uniform(0.1, 0.3), colour)
-        return material(s, texture, s.uniform(0.07, 0.16), colour, accent)
+            return material(s, texture, s.uniform(0.1, 0.3), colour, of="fabric")
+        return material(s, texture, s.uniform(0.07, 0.16), colour, accent, of="fabric")
 
     def leaf(self) -> Material:
         """Greens."""
         s = self._stream
         colour = tint(s.uniform(0.22, 0.40), s.uniform(0.45, 0.85), s.uniform(0.3, 0.65))
-        return material(s, "clouds", 0.08, colour, scale(colour, 0.65), gloss=0.15)
+        return material(s, "clouds", 0.08, colour, scale(colour, 0.65), of="foliage", gloss=0.15)
 
     def pottery(self) -> Material:
         """Clay or glaze."""
         s = self._stream
         colour = vary(s, s.choice(((0.72, 0.40, 0.27), (0.85, 0.85, 0.82), (0.30, 0.38, 0.48))), 0.15)
-        return material(s, "plain", 0.2, colour, gloss=0.3)
+        return material(s, "plain", 0.2, colour, of="ceramic", gloss=0.3)
 
     def toy(self) -> Material:
         """Bright, for balls."""
@@ -144,24 +170,26 @@ class TargetPalette:
         colour = tint(s.uniform(0.0, 1.0), s.uniform(0.6, 0.95), s.uniform(0.65, 0.98))
         accent = tint(s.uniform(0.0, 1.0), s.uniform(0.0, 0.9), s.uniform(0.7, 1.0))
         texture = s.choice(("stripes", "checker", "plain", "dots"))
-        return material(s, texture, s.uniform(0.1, 0.25), colour, accent, gloss=0.5)
+        return material(s, texture, s.uniform(0.1, 0.25), colour, accent, of="plastic", gloss=0.5)
 
     def cardboard(self) -> Material:
         """Brown board."""
         s = self._stream
-        return material(s, "clouds", 0.2, vary(s, (0.74, 0.57, 0.38), 0.12))
+        return material(s, "clouds", 0.2, vary(s, (0.74, 0.57, 0.38), 0.12), of="cardboard")
 
     def painting(self) -> Material:
         """The canvas of a wall picture."""
         s = self._stream
         colour = tint(s.uniform(0.0, 1.0), s.uniform(0.3, 0.9), s.uniform(0.4, 0.95))
         accent = tint(s.uniform(0.0, 1.0), s.uniform(0.3, 0.9), s.uniform(0.2, 0.9))
-        return material(s, s.choice(("marble", "clouds", "zigzag", "patches", "checker")), 0.16, colour, accent)
+        texture = s.choice(("marble", "clouds", "zigzag", "patches", "checker"))
+        return material(s, texture, 0.16, colour, accent, of="print")
 
     def glow(self) -> Material:
         """A lit lamp shade."""
         s = self._stream
-        return material(s, "plain", 0.2, tint(s.uniform(0.08, 0.15), s.uniform(0.1, 0.4), 1.0), emission=0.8)
+        colour = tint(s.uniform(0.08, 0.15), s.uniform(0.1, 0.4), 1.0)
+        return material(s, "plain", 0.2, colour, of="lamplight", emission=0.8)
 
 
 class SourcePalette:
@@ -178,7 +206,8 @@ class SourcePalette:
         s = self._stream
         texture = s.choice(("marble", "checker", "zigzag", "dots", "patches", "patches", "marble"))
         colour = tint(s.uniform(0.0, 1.0), s.uniform(0.0, 0.6), s.uniform(0.35, 0.95))
-        return material(s, texture, s.uniform(0.2, 0.9), colour, scale(colour, s.uniform(0.6, 0.9)))
+        of = "masonry" if texture == "marble" else "paint"
+        return material(s, texture, s.uniform(0.2, 0.9), colour, scale(colour, s.uniform(0.6, 0.9)), of=of)
 
     def floor(self) -> Material:
         """Checks, marble, patches."""
@@ -186,35 +215,40 @@ class SourcePalette:
         texture = s.choice(("checker", "marble", "clouds", "patches", "zigzag"))
         colour = tint(s.uniform(0.0, 1.0), s.uniform(0.0, 0.7), s.uniform(0.3, 0.95))
         accent = tint(s.uniform(0.0, 1.0), s.uniform(0.0, 0.7), s.uniform(0.2, 0.9))
-        return material(s, texture, s.uniform(0.2, 0.6), colour, accent, gloss=s.uniform(0.0, 0.5))
+        of = "masonry" if texture in ("checker", "marble") else "fabric"
+        return material(s, texture, s.uniform(0.2, 0.6), colour, accent, of=of, gloss=s.uniform(0.0, 0.5))
 
     def ceiling(self) -> Material:
         """Any shade."""
         s = self._stream
         colour = tint(s.uniform(0.0, 1.0), s.uniform(0.0, 0.4), s.uniform(0.3, 0.95))
-        return material(s, s.choice(("clouds", "patches")), s.uniform(0.4, 0.9), colour, scale(colour, 0.85))
+        texture = s.choice(("clouds", "patches"))
+        return material(s, texture, s.uniform(0.4, 0.9), colour, scale(colour, 0.85), of="paint")
 
     def solid(self) -> Material:
         """Any patterned solid."""
         s = self._stream
         colour = tint(self._hue + s.uniform(-0.25, 0.25), s.uniform(0.1, 0.9), s.uniform(0.25, 0.98))
         accent = tint(s.uniform(0.0, 1.0), s.uniform(0.0, 0.9), s.uniform(0.15, 0.98))
-        return material(s, s.choice(self._PATTERNS), s.uniform(0.05, 0.25), colour, accent, gloss=s.uniform(0.0, 0.6))
+        texture, size = s.choice(self._PATTERNS), s.uniform(0.05, 0.25)
+        return material(s, texture, size, colour, accent, of="paint", gloss=s.uniform(0.0, 0.6))
 
     def plastic(self) -> Material:
         """One strong colour, shiny."""
         s = self._stream
         colour = tint(s.uniform(0.0, 1.0), s.uniform(0.4, 1.0), s.uniform(0.4, 1.0))
-        return material(s, "plain", 0.2, colour, gloss=s.uniform(0.2, 0.8))
+        return material(s, "plain", 0.2, colour, of="plastic", gloss=s.uniform(0.2, 0.8))
 
     def stone(self) -> Material:
         """Grey, mottled."""
         s = self._stream
         colour = tint(s.uniform(0.0, 1.0), s.uniform(0.0, 0.15), s.uniform(0.3, 0.9))
-        return material(s, s.choice(("clouds", "marble", "speckle")), s.uniform(0.1, 0.4), colour, scale(colour, 0.6))
+        texture, size = s.choice(("clouds", "marble", "speckle")), s.uniform(0.1, 0.4)
+        return material(s, texture, size, colour, scale(colour, 0.6), of="masonry")
 
     def hide(self) -> Material:
         """The coat of an animal."""
         s = self._stream
         colour = vary(s, s.choice(((0.55, 0.38, 0.22), (0.85, 0.80, 0.72), (0.2, 0.18, 0.17), (0.7, 0.5, 0.3))), 0.2)
-        return material(s, s.choice(("plain", "clouds", "patches", "dots")), 0.12, colour, scale(colour, 0.5))
+        texture = s.choice(("plain", "clouds", "patches", "dots"))
+        return material(s, texture, 0.12, colour, scale(colour, 0.5), of="hair")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from petl_bench.data.scenes.arithmetic import Stream, cos, sin
-from petl_bench.data.scenes.palettes import HAIR, SKIN, TargetPalette, material, vary
+from petl_bench.data.scenes.palettes import HAIR, SHOES, SKIN, TargetPalette, material, vary
 from petl_bench.data.scenes.primitives import Material, SceneBuilder, Vector, along
 from petl_bench.data.scenes.target_objects import CLASS, SEAT_HEIGHT
 
@@ -68,17 +68,17 @@ def random_body(s: Stream) -> Body:
 
 def random_clothes(s: Stream, p: TargetPalette) -> Clothes:
     """Shirt with short or long sleeves; trousers, shorts or a dress."""
-    skin = material(s, "plain", 0.2, vary(s, s.choice(SKIN), 0.08), gloss=0.05)
+    skin = material(s, "plain", 0.2, vary(s, s.choice(SKIN), 0.08), of="skin", gloss=0.05)
     hair_colour = vary(s, s.choice(HAIR), 0.15)
     shirt, trousers = p.fabric(), p.fabric()
     return Clothes(
         skin=skin,
-        hair=material(s, "speckle", 0.05, hair_colour, gloss=0.15),
+        hair=material(s, "speckle", 0.05, hair_colour, of="hair", gloss=0.15),
         shirt=shirt,
         sleeve=shirt if s.chance(0.5) else skin,
         trousers=trousers,
         shin=trousers if s.chance(0.65) else skin,
-        shoe=material(s, "plain", 0.2, s.choice(((0.1, 0.1, 0.1), (0.9, 0.9, 0.88), (0.45, 0.25, 0.15)))),
+        shoe=material(s, "plain", 0.2, s.choice(SHOES), of="fabric"),
         dress=s.chance(0.15),
         long_hair=s.chance(0.4),
     )

@@ -31,6 +31,7 @@ class Material(NamedTuple):
         gloss: strength of the highlight.
         emission: light given off, as a multiple of the colour.
         seed: offset and noise of the texture.
+        substance: index into ``palettes.SUBSTANCES``; no pixel depends on it.
     """
 
     texture: int
@@ -40,6 +41,7 @@ class Material(NamedTuple):
     gloss: float
     emission: float
     seed: int
+    substance: int = 0
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ class Primitives:
         half: half extents [3, P].
         shape: capsule: half length over radius; frustum: half the relative change of radius from bottom to top [P].
         semantic, part, instance: integer labels [P].
-        material: the columns of ``Material``, flattened [11, P].
+        material: the columns of ``Material``, flattened [12, P].
     """
 
     kind_start: tuple[int, ...]
@@ -203,8 +205,8 @@ class SceneBuilder:
             part,
             self._instance if instance is None else instance,
         )
-        texture, size, colour, accent, gloss, emission, seed = material
-        look = (texture, size, *colour, *accent, gloss, emission, seed)
+        texture, size, colour, accent, gloss, emission, seed, substance = material
+        look = (texture, size, *colour, *accent, gloss, emission, seed, substance)
         self._rows.append((kind, *geometry, shape, *labels, *look))
 
     def pack(self) -> Primitives:
@@ -224,5 +226,5 @@ class SceneBuilder:
             semantic=columns[17].astype(np.int64),
             part=columns[18].astype(np.int64),
             instance=columns[19].astype(np.int64),
-            material=columns[20:31].astype(np.float32),
+            material=columns[20:32].astype(np.float32),
         )

@@ -1,6 +1,6 @@
 """One picture with its labels, from its key."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from petl_bench.data.scenes.arithmetic import Floats, Stream
 from petl_bench.data.scenes.gbuffer import GBuffer
-from petl_bench.data.scenes.labels import make_labels
+from petl_bench.data.scenes.labels import FURTHER, LABELS, make_labels
 from petl_bench.data.scenes.room import Room
 from petl_bench.data.scenes.shade import albedo_of, expose, shading_of
 from petl_bench.data.scenes.source_rooms import source_room
@@ -29,14 +29,14 @@ class Picture:
 
     Attributes:
         image: RGB [size, size, 3], uint8.
-        labels: as ``labels.LABELS`` says for the domain.
+        labels: by name, as ``labels.LABELS`` says for the domain and ``labels.FURTHER`` for both.
     """
 
     image: NDArray[np.uint8]
     labels: dict[str, NDArray[Any]]
 
 
-def render(domain: str, split: str, index: int, size: int) -> Picture:
+def render(domain: str, split: str, index: int, size: int, labels: Iterable[str] | None = None) -> Picture:
     """Render one picture.
 
     The room depends on ``domain``, ``split`` and ``index`` alone; ``size`` is the resolution it is seen at.
@@ -46,17 +46,19 @@ def render(domain: str, split: str, index: int, size: int) -> Picture:
         split: ``"train"``, ``"val"`` or ``"test"``.
         index: any number from 0 on.
         size: height and width in pixels.
+        labels: the names of those that are made; default: the first set of the domain.
 
     Raises:
         ValueError: if an argument is not allowed.
     """
     check_key(domain, split, index, size)
+    names = LABELS[domain] if labels is None else check_labels(domain, labels)
     key = (SCENES_VERSION, list(DOMAINS).index(domain), SPLITS.index(split), index)
     stream = Stream(*key)
     room = DOMAINS[domain](stream)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        g, image = _look(room, size, stream.integer(0, 2**31))
-    return Picture(image, make_labels(domain, g))
+        g, image = look(room, size, stream.integer(0, 2**31))
+    return Picture(image, make_labels(names, g))
 
 
 def render_many(domain: str, split: str, indices: Sequence[int], size: int) -> list[Picture]:
@@ -76,7 +78,21 @@ def check_key(domain: str, split: str, index: int, size: int) -> None:
         raise ValueError(f"size must be from {MIN_SIZE} to {MAX_SIZE} pixels, got {size}")
 
 
-def _look(room: Room, size: int, seed: int) -> tuple[GBuffer, NDArray[np.uint8]]:
+def check_labels(domain: str, names: Iterable[str]) -> tuple[str, ...]:
+    """The names, if the domain has all of these labels.
+
+    Raises:
+        ValueError: it lacks one.
+    """
+    known, asked = (*LABELS[domain], *FURTHER), tuple(names)
+    for name in asked:
+        if name not in known:
+            raise ValueError(f"the domain {domain!r} has no label {name!r}; choose from {', '.join(known)}")
+    return asked
+
+
+def look(room: Room, size: int, seed: int) -> tuple[GBuffer, NDArray[np.uint8]]:
+    """See a room: what is known of each pixel, and the picture [size, size, 3]; ``seed`` is that of the noise."""
     primitives, camera = room.primitives, room.camera
     hits = nearest(primitives, camera_view(camera, size), room.half_x, room.height, room.half_z)
     angle = camera.pixel_angle(size)
@@ -89,6 +105,8 @@ def _look(room: Room, size: int, seed: int) -> tuple[GBuffer, NDArray[np.uint8]]
         return values.reshape(*values.shape[:-1], size, size)
 
     g = GBuffer(
+        room=room,
+        hits=hits,
         instance=image_of(primitives.instance[hits.primitive]),
         semantic=image_of(primitives.semantic[hits.primitive]),
         part=image_of(primitives.part[hits.primitive]),

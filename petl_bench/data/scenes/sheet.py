@@ -24,16 +24,19 @@ def contact_sheet(pictures: list[Picture], zoom: int) -> NDArray[np.uint8]:
     return np.concatenate(rows, axis=0).repeat(zoom, axis=0).repeat(zoom, axis=1)
 
 
+_RANGES = {"normals": (-1.0, 1.0), "depth": (0.0, 6.0), "shading": (0.0, 2.0), "height": (-2.0, 2.0)}
+"""What is black and what is white, of numbers that are not between 0 and 1."""
+_CLASSES = ("semseg", "human_parts", "material", "orientation", "curvature", "layout")
+
+
 def _view(name: str, label: NDArray[Any]) -> NDArray[np.uint8]:
     """A label [H, W, ...] as RGB."""
-    if name == "normals":
-        return ((label.astype(np.float32) * 0.5 + 0.5) * 255).astype(np.uint8)
-    if name == "depth":
-        grey = (np.clip(label.astype(np.float32) / 6.0, 0.0, 1.0) * 255).astype(np.uint8)
-        return np.repeat(grey[..., None], 3, axis=-1)
-    if name in ("semseg", "human_parts"):
-        return _COLOURS[label] if name == "semseg" else np.where(label[..., None] > 0, _COLOURS[label + 3], 0)
-    return np.repeat((label * 255).astype(np.uint8)[..., None], 3, axis=-1)
+    if name in _CLASSES:
+        return np.where(label[..., None] > 0, _COLOURS[label + 3], 0) if name == "human_parts" else _COLOURS[label]
+    low, high = _RANGES.get(name, (0.0, 1.0))
+    share = np.clip((label.astype(np.float32) - low) / (high - low), 0.0, 1.0)
+    bytes_ = ((np.sqrt(share) if name == "albedo" else share) * 255).astype(np.uint8)
+    return bytes_ if bytes_.ndim == 3 else np.repeat(bytes_[..., None], 3, axis=-1)
 
 
 def write_png(path: Path, image: NDArray[np.uint8]) -> None:

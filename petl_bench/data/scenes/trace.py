@@ -54,6 +54,12 @@ def shadowed(primitives: Primitives, view: View, owner: Ints) -> NDArray[np.bool
     return dark
 
 
+def faces_behind(view: View, half_x: float, height: float, half_z: float) -> Ints:
+    """The face of the empty room that each ray meets: -x, +x, floor, ceiling, -z, +z [N]."""
+    keys = _room_keys(view, (-half_x, 0.0, -half_z), (half_x, height, half_z))
+    return (keys & np.uint64(0xFFFFFFFF)).astype(np.int64)
+
+
 def _sort_keys(distance: Floats, primitive: Ints) -> NDArray[np.uint64]:
     """Integers that sort by distance, then by primitive."""
     return (distance.view(np.uint32).astype(np.uint64) << np.uint64(32)) | primitive.astype(np.uint64)

@@ -4,14 +4,13 @@ loky's processes, unlike those of ``multiprocessing`` with spawn or forkserver, 
 again, which may import torch or lack a guard.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
 from loky import ProcessPoolExecutor, as_completed
 from loky.process_executor import BrokenProcessPool
 
-from petl_bench.data.scenes.labels import LABELS
 from petl_bench.data.scenes.render import render
 
 _STRETCH = 16
@@ -22,28 +21,31 @@ class RenderingError(RuntimeError):
     """A process that renders scenes failed or was ended."""
 
 
-def fill(folder: Path, domain: str, split: str, indices: range, size: int) -> int:
-    """Render the pictures ``indices`` into the arrays of ``folder``, each into its row; returns how many they are."""
-    arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r+") for name in ("image", *LABELS[domain])}
+Files = Mapping[str, Path]
+"""The file of each array: ``"image"``, and labels by name."""
+
+
+def fill(files: Files, domain: str, split: str, indices: range, size: int) -> int:
+    """Render the pictures ``indices`` into the arrays of ``files``, each into its row; returns how many they are."""
+    arrays = {name: np.load(path, mmap_mode="r+") for name, path in files.items()}
     for index in indices:
-        picture = render(domain, split, index, size)
-        arrays["image"][index] = picture.image
-        for name, label in picture.labels.items():
-            arrays[name][index] = label
+        picture = render(domain, split, index, size, [name for name in arrays if name != "image"])
+        for name, array in arrays.items():
+            array[index] = picture.image if name == "image" else picture.labels[name]
     for array in arrays.values():
         array.flush()
     return len(indices)
 
 
-def fill_here(folder: Path, domain: str, split: str, indices: range, size: int, advance: Callable[[int], None]) -> None:
+def fill_here(files: Files, domain: str, split: str, indices: range, size: int, advance: Callable[[int], None]) -> None:
     """``fill`` in this process; ``advance`` hears how many pictures are done."""
     for stretch in _stretches(indices):
-        advance(fill(folder, domain, split, stretch, size))
+        advance(fill(files, domain, split, stretch, size))
 
 
 def fill_with(
     workers: int,
-    folder: Path,
+    files: Files,
     domain: str,
     split: str,
     indices: range,
@@ -57,7 +59,7 @@ def fill_with(
     """
     pool = ProcessPoolExecutor(max_workers=workers)
     try:
-        waiting = [pool.submit(fill, folder, domain, split, stretch, size) for stretch in _stretches(indices)]
+        waiting = [pool.submit(fill, files, domain, split, stretch, size) for stretch in _stretches(indices)]
         for done in as_completed(waiting):
             advance(done.result())
     except BrokenProcessPool as error:
