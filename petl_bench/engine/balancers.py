@@ -116,21 +116,19 @@ class DynamicWeightBalancer(Balancer):
 
     def lambdas(self) -> Tensor:
         """Return lambda [T]; ones until two periods lie behind."""
-        if int(self.seen) < 2 * self.config.period:
-            return torch.ones_like(self.sums)
         ratios = self.means[1] / self.means[0].clamp(min=SMALL)
-        return len(self.tasks) * (ratios / self.config.temperature).softmax(0)
+        lambdas = len(self.tasks) * (ratios / self.config.temperature).softmax(0)
+        return lambdas.where(self.seen >= 2 * self.config.period, 1.0)
 
     def backward(self, losses: Losses, step: int, backward: Backward) -> None:
         """Weigh by the periods that lie behind, then count this step into its own."""
         stacked = self.stacked(losses)
         backward((self.lambdas() * self.weights * stacked).sum())
         with torch.no_grad():
-            self.sums += stacked
-            self.seen += 1
-            if int(self.seen) % self.config.period == 0:
-                self.means = torch.stack([self.means[1], self.sums / self.config.period])
-                self.sums.zero_()
+            sums, self.seen = self.sums + stacked, self.seen + 1
+            ends = self.seen % self.config.period == 0
+            self.means = torch.stack([self.means[1], sums / self.config.period]).where(ends, self.means)
+            self.sums = sums.where(~ends, 0.0)
 
 
 class ProjectedGradientsBalancer(Balancer):
@@ -179,9 +177,9 @@ def projected(gradients: list[Tensor], generator: torch.Generator) -> Tensor:
     for i, gradient in enumerate(gradients):
         current = gradient.clone()
         for j in torch.randperm(len(gradients), generator=generator).tolist():
-            against = torch.dot(current, gradients[j])
-            if j != i and against < 0:
-                current -= against / gradients[j].square().sum().clamp(min=SMALL) * gradients[j]
+            if j != i:  # without a branch on values, for which an accelerator would have to be waited for
+                share = torch.dot(current, gradients[j]) / gradients[j].square().sum().clamp(min=SMALL)
+                current -= share.clamp(max=0) * gradients[j]
         total += current
     return total
 

@@ -16,6 +16,7 @@ from petl_bench.engine.balancers import Balancer, make_balancer
 from petl_bench.engine.batches import batches
 from petl_bench.engine.device import number_types
 from petl_bench.engine.keep import Nothing, Spent
+from petl_bench.engine.losses import loss_weights, task_losses
 from petl_bench.engine.nonfinite import NonFiniteError, describe, is_finite
 from petl_bench.engine.optimise import ClipPerOwner, optimiser, schedule
 from petl_bench.engine.processes import of_all, prepare_for_processes
@@ -54,11 +55,6 @@ class Training:
     spent: Spent
     images_per_second: float
     skipped_steps: int
-
-
-def loss_weights(config: RunConfig, specs: Mapping[str, TaskSpec]) -> dict[str, float]:
-    """Return the weight of every task's loss: the published one unless the config says another."""
-    return {task: config.train.loss_weights.get(task, spec.loss_weight) for task, spec in specs.items()}
 
 
 class Loop:
@@ -100,10 +96,7 @@ class Loop:
         with self.accelerator.autocast():
             predictions = of_all(self._prepared(batch.images), self.accelerator)
         labels, all_labels = (of_all(one.labels, self.accelerator) for one in (batch, whole or batch))
-        return {
-            task: spec.loss(predictions[task].float(), labels[task], all_labels[task])
-            for task, spec in self.specs.items()
-        }
+        return task_losses(self.specs, predictions, labels, all_labels)
 
     def validate(self, scored: Callable[[], Mapping[str, Mapping[str, float]]]) -> None:
         """Note what ``scored`` gives, which may put the model into evaluation mode."""

@@ -85,6 +85,7 @@ class ScalingRecord(Entry):
     """One measurement of several methods on one machine.
 
     Attributes:
+        balancer: Of the training steps; None where they have no losses, and gradients of one begin at the outputs.
         batch_sizes: By method, images of a timed pass.
         mode: How passes were executed: ``eager``, ``compiled``, in ``bf16``, as ``cuda-graphs``.
         noise: Interquartile range of the ratio of the plain backbone's pass to itself.
@@ -103,6 +104,7 @@ class ScalingRecord(Entry):
     backbone: str
     image_size: int
     decoder: str
+    balancer: str | None = None
     batch_sizes: dict[str, int] = {}
     mode: str = "eager"
     noise: float | None = None

@@ -53,6 +53,10 @@ class BinaryTask(TaskSpec):
         """Map logits [B, 1, H, W] to probabilities [B, H, W] in float32."""
         return prediction[:, 0].float().sigmoid()
 
+    def as_label(self, prediction: Tensor) -> Tensor:
+        """Return the answers [B, H, W] that logits [B, 1, H, W] would be right about, 0 or 1, one byte each."""
+        return (self.decode(prediction) > 0.5).to(torch.uint8)
+
     def render(self, value: np.ndarray) -> np.ndarray:
         """Draw a label or probabilities [H, W] in grey [H, W, 3]."""
         return draw_grey(value, value == IGNORED)

@@ -65,6 +65,10 @@ class ClassTask(TaskSpec):
         """Map logits [B, C, H, W] to class numbers [B, H, W], int64."""
         return best_class(prediction)
 
+    def as_label(self, prediction: Tensor) -> Tensor:
+        """Return the classes [B, H, W] that logits [B, C, H, W] would be right about, one byte each."""
+        return self.decode(prediction).to(torch.uint8)
+
     def render(self, value: np.ndarray) -> np.ndarray:
         """Draw class numbers [H, W] in fixed colours [H, W, 3]."""
         return draw_classes(value, IGNORED)

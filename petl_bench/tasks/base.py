@@ -141,6 +141,10 @@ class TaskSpec(ABC):
     def decode(self, prediction: Tensor) -> Tensor:
         """Map raw output [B, C, H, W] to what is drawn: [B, H, W], or [B, 3, H, W] for normals."""
 
+    def as_label(self, prediction: Tensor) -> Tensor:
+        """Return the label, as it is stored, that raw output [B, C, H, W] would be right about."""
+        return self.decode(prediction)
+
     @abstractmethod
     def render(self, value: np.ndarray) -> np.ndarray:
         """Draw one label or decoded prediction [H, W] or [H, W, 3] as RGB [H, W, 3], uint8; no truth is hatched."""

@@ -13,7 +13,9 @@ from petl_bench.engine.build import build_model
 from petl_bench.measure.cost.fit import interval_of_median
 from petl_bench.measure.cost.laps import Lap
 from petl_bench.measure.cost.latency import MeasurementError, Rounds, interleave
+from petl_bench.measure.cost.objective import objective_of
 from petl_bench.measure.cost.timing import plain_backbone
+from petl_bench.measure.cost.workload import training
 from petl_bench.measure.count.meta import build_on_meta
 from petl_bench.model import MultiTaskModel
 
@@ -83,6 +85,13 @@ def model_of(method: str, tasks: int, backbone: str = SWIN_TINY, **settings: Any
             if parameter.requires_grad:
                 parameter.add_(0.01 * torch.randn(parameter.shape, generator=generator))
     return model
+
+
+def training_step(method: str, tasks: int, image: torch.Tensor, backbone: str = SWIN_TINY) -> Step:
+    """Return the training step of a model of ``model_of``, with its tasks' losses."""
+    built = build_on_meta({"backbone": {"name": backbone}, "method": {"name": method}, "tasks": tasks})
+    model = model_of(method, tasks, backbone)
+    return training(model, image, objective=objective_of(built.config, built.channels, model, image))
 
 
 def frozen_backbone(backbone: str = SWIN_TINY) -> Backbone:

@@ -57,8 +57,8 @@ def test_one_task_more_in_inference_compiled(gate: Gate) -> None:
 def test_the_training_step_of_vmt_beside_full_fine_tuning(gate: Gate) -> None:
     image = torch.rand(4, 3, 224, 224)
     numbers = (1, 4, 16)
-    things = {f"vmt, T = {t}": training(model_of("vmt", t), image, decode=False) for t in numbers}
-    things["full"] = training(model_of("full", 1), image, decode=False)
+    things = {f"vmt, T = {t}": training(model_of("vmt", t), image) for t in numbers}
+    things["full"] = training(model_of("full", 1), image)
     rounds = gate.rounds(things, 6)
     gate.ratio_of(rounds, "vmt, T = 4", "full", Limits(0.95, 0.80))
     ratios = np.stack([rounds.ratios(f"vmt, T = {t}", "vmt, T = 1") for t in numbers], axis=1)
@@ -70,10 +70,14 @@ def test_the_training_step_of_vmt_beside_full_fine_tuning(gate: Gate) -> None:
 @pytest.mark.parametrize("method", ["lora", "hyperformer", *also_slow("adapter", "bitfit", "ssf")])
 @pytest.mark.parametrize("phase", ["infer", "train"])
 def test_one_launch_for_four_tasks_beside_four_passes(gate: Gate, method: str, phase: str) -> None:
-    image, make = torch.rand(1, 3, 64, 64), inference if phase == "infer" else training
-    one = make(model_of(method, 1, "embedded"), image, decode=False)
+    def encoder_step(tasks: int) -> Step:
+        model = model_of(method, tasks, "embedded")
+        return inference(model, image, decode=False) if phase == "infer" else training(model, image)
+
+    image = torch.rand(1, 3, 64, 64)
+    one = encoder_step(1)
     things: dict[str, Step] = {
-        f"{method} forked ({phase})": make(model_of(method, 4, "embedded"), image, decode=False),
+        f"{method} forked ({phase})": encoder_step(4),
         "four passes": lambda lap: [one(lap) for _ in range(4)],
     }
     gate.ratio(things, f"{method} forked ({phase})", "four passes", rounds=20, limits=Limits(0.9, 0.7))

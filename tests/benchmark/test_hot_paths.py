@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from gates import Step, model_of
+from gates import Step, model_of, training_step
 
 from petl_bench.audit.demo import write_demo
 from petl_bench.data.pascal_context import PascalContext
 from petl_bench.engine.allocator import keep_freed_memory
-from petl_bench.measure.cost.workload import inference, training
+from petl_bench.measure.cost.workload import inference
 from petl_bench.tasks._boundary import boundary_counts
 from petl_bench.thinning import thin
 
@@ -40,7 +40,7 @@ def test_inference_of_four_tasks(benchmark: Benchmark, method: str) -> None:
 
 @pytest.mark.parametrize("method", METHODS)
 def test_training_step_of_four_tasks(benchmark: Benchmark, method: str) -> None:
-    timed(benchmark, training(model_of(method, 4, "embedded"), torch.rand(4, 3, 64, 64)))
+    timed(benchmark, training_step(method, 4, torch.rand(4, 3, 64, 64), "embedded"))
 
 
 @pytest.mark.slow

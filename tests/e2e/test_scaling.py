@@ -6,13 +6,16 @@ from typing import Any
 
 import pytest
 import torch
+from conftest import resolved
 
 from methods.vmt import VMT
 from petl_bench.cli.main import main
+from petl_bench.engine.build import build, task_specs
 from petl_bench.features import Features
 from petl_bench.measure.cost.agreement import DisagreementError
 from petl_bench.measure.cost.flops import forward_work
 from petl_bench.measure.cost.label import contradiction
+from petl_bench.measure.cost.objective import objective_of
 from petl_bench.measure.cost.record import scale
 from petl_bench.measure.cost.work import count_method
 from petl_bench.measure.cost.workload import Setup, inference, training
@@ -134,21 +137,43 @@ def test_what_cannot_be_done_is_said_before_anything_is_measured(capsys: pytest.
         assert told in capsys.readouterr().err
 
 
-def test_the_pass_that_is_cut_at_the_features_gives_the_gradients_of_a_whole_one() -> None:
-    subject = Subject(VMT, VMT.Config(name="vmt"), "swin")
-    model, image = subject.build().train(), subject.images(2)
+def test_the_step_that_is_watched_at_the_features_gives_the_gradients_of_a_runs_losses() -> None:
+    config = resolved("vmt")
+    model, image = build(config).train(), torch.rand(2, 3, 32, 32)
+    specs = task_specs(config)
+    objective = objective_of(config, {task: spec.channels for task, spec in specs.items()}, model, image)
     predictions = model(image)
-    torch.autograd.backward([*predictions.values()], [torch.ones_like(one) for one in predictions.values()])
+    total = sum(s.loss_weight * s.loss(predictions[t], objective.labels[t]) for t, s in specs.items())
+    assert isinstance(total, torch.Tensor)
+    total.backward()
     whole = {name: p.grad for name, p in model.named_parameters() if p.requires_grad}
     held: dict[str, torch.Tensor] = {}
     for name, parameter in model.named_parameters():
         parameter.grad = None
         if parameter.requires_grad:
             parameter.register_post_accumulate_grad_hook(lambda p, name=name: held.update({name: p.grad.clone()}))
-    training(model, image)(lambda part: None)
+    training(model, image, objective=objective)(lambda part: None)
     assert held.keys() == {name for name, grad in whole.items() if grad is not None}
     for name, gradient in held.items():
         torch.testing.assert_close(gradient, whole[name], rtol=1e-4, atol=1e-4 * float(whole[name].abs().max() + 1e-6))
+
+
+def test_a_training_step_holds_the_losses_and_what_the_balancer_does() -> None:
+    """By part: with several backward passes the decoders' work stays theirs, and all the rest is the encoder's."""
+    both = {"phases": ("train",), "parts": ("encoder", "decoders")}
+    work = {
+        name: count_method(setup(settings={"train": {"balancer": {"name": name}}}, **both), {"name": "vmt"}, 6).work
+        for name in ("fixed", "pcgrad", "famo")
+    }
+    encoder, decoders = ({name: one["train", part] for name, one in work.items()} for part in ("encoder", "decoders"))
+    alone = count_method(setup(phases=("train", "infer"), parts=("encoder",)), {"name": "vmt"}, 6).work
+    forward = count_method(setup(phases=("infer",), parts=("encoder",)), {"name": "vmt"}, 6).work["infer", "encoder"]
+    assert encoder["fixed"].macs == alone["train", "encoder"].macs
+    assert encoder["famo"].macs == encoder["fixed"].macs + forward.macs
+    assert decoders["pcgrad"].macs == decoders["fixed"].macs < decoders["famo"].macs
+    backward = encoder["fixed"].macs - forward.macs
+    # The paths of two tasks part at their own adapters, so that six backward passes cost a little less than six whole.
+    assert 5 * backward < encoder["pcgrad"].macs - forward.macs <= 6 * backward
 
 
 class ThroughTheTrunk(VMT):

@@ -16,6 +16,8 @@ from petl_bench.engine.batches import batches
 from petl_bench.engine.build import build, task_specs
 from petl_bench.engine.train import Loop, train
 from petl_bench.errors import UsageError
+from petl_bench.measure.cost.objective import objective_of
+from petl_bench.measure.cost.workload import training
 from petl_bench.model import MultiTaskModel
 
 WEIGHTS = {"semseg": 1.0, "normals": 10.0}
@@ -181,6 +183,17 @@ def macs_of_a_step(model: MultiTaskModel, config: RunConfig) -> int:
     with FlopCounterMode(display=False) as counter:
         loop.take(batch)
     return counter.get_total_flops() // 2
+
+
+@pytest.mark.parametrize("name", BALANCERS)
+def test_the_step_that_is_measured_multiplies_as_often_as_that_of_a_run(name: str) -> None:
+    config = config_of(name)
+    model, image = build(config), torch.rand(4, 3, 32, 32)
+    channels = {task: spec.channels for task, spec in task_specs(config).items()}
+    measured = training(model, image, objective=objective_of(config, channels, model, image))
+    with FlopCounterMode(display=False) as counter:
+        measured(lambda part: None)
+    assert counter.get_total_flops() // 2 == macs_of_a_step(model, config)
 
 
 def test_pcgrad_costs_a_backward_pass_a_task_and_famo_one_more_forward_pass() -> None:

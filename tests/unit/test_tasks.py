@@ -11,7 +11,10 @@ import torch
 from torch import Tensor
 
 import petl_bench.tasks
+from petl_bench import plugins
 from petl_bench.tasks import depth, edges, human_parts, normals, saliency, semseg, synthetic
+from petl_bench.tasks._binary import BinaryTask
+from petl_bench.tasks._classes import ClassTask
 from petl_bench.tasks._draw import PALETTE, VIRIDIS, draw_classes, draw_scalar
 from petl_bench.tasks.base import TASKS
 
@@ -110,6 +113,20 @@ def test_decoded_predictions_and_labels_are_drawn_as_pictures(name: str) -> None
         drawn = task.render((value.movedim(0, -1) if value.ndim == 3 else value).numpy())
         assert (drawn.shape, drawn.dtype) == ((6, 7, 3), np.uint8)
         assert len(np.unique(drawn)) > 1
+
+
+@pytest.mark.parametrize("name", plugins.listings("tasks"))
+def test_a_prediction_is_right_about_the_label_made_of_it(name: str) -> None:
+    made = plugins.load("tasks", name)
+    task = made(made.fixed_channels or 4)
+    prediction = torch.rand(2, task.channels, 12, 14, generator=torch.Generator().manual_seed(0))
+    prediction = prediction - 0.5 if issubclass(made, BinaryTask) else prediction
+    label = task.as_label(prediction)
+    assert label.dtype == (torch.uint8 if issubclass(made, (BinaryTask, ClassTask)) else torch.float32)
+    metric = task.metric()
+    metric.update(prediction, label)
+    perfect = 100 if task.metrics[task.primary][1] else 0
+    assert metric.compute()[task.primary] == pytest.approx(perfect, abs=1e-3)
 
 
 def test_decoding_gives_classes_probabilities_and_unit_vectors() -> None:

@@ -55,18 +55,20 @@ def _names(*lines: str) -> frozenset[str]:
 COPIES = _names(
     "_reshape_copy _to_copy cat clone constant_pad_nd copy copy_ embedding_dense_backward expand_copy fill_ flip full",
     "full_like gather index index_put index_put_ index_select lift_fresh_copy masked_fill masked_fill_ new_full",
-    "new_zeros ones ones_like repeat roll scalar_tensor select_backward select_scatter slice_backward",
+    "new_zeros ones ones_like randperm repeat roll scalar_tensor select_backward select_scatter slice_backward",
     "slice_scatter stack zero_ zeros zeros_like",
 )
 # One operation per element of the first result.
 ARITHMETIC = _names(
     "_adaptive_avg_pool2d _adaptive_avg_pool2d_backward _log_softmax _log_softmax_backward_data",
     "_native_batch_norm_legit _native_batch_norm_legit_no_training _safe_softmax _softmax _softmax_backward_data",
-    "_upsample_bilinear2d_aa abs add add_ addcmul addcmul_ amax any arange avg_pool2d clamp clamp_min cos",
-    "bitwise_and cudnn_batch_norm cumsum div div_ eq erf exp expm1 floor ge gelu gelu_backward gt le log log1p",
-    "logical_not lt maximum mean minimum mul mul_ native_batch_norm native_batch_norm_backward native_layer_norm",
-    "native_layer_norm_backward ne neg pow reciprocal relu relu_ remainder rsqrt rsub sigmoid sigmoid_backward sin",
-    "scatter_add scatter_add_ searchsorted sqrt square std sub sub_ sum tanh tanh_backward threshold_backward tril",
+    "_upsample_bilinear2d_aa abs add add_ addcdiv_ all addcmul addcmul_ amax any arange avg_pool2d",
+    "binary_cross_entropy_with_logits bitwise_and bitwise_not clamp clamp_max clamp_min cos cudnn_batch_norm cumsum",
+    "div div_ dot eq erf exp expm1 floor ge gelu gelu_backward gt le lerp_ log log1p log_sigmoid_forward",
+    "log_sigmoid_backward logical_not lt maximum mean minimum mul mul_ native_batch_norm native_batch_norm_backward",
+    "native_layer_norm native_layer_norm_backward ne neg nll_loss2d_backward nll_loss2d_forward pow reciprocal relu",
+    "relu_ remainder rsqrt rsub sigmoid sigmoid_backward sin",
+    "scatter_add scatter_add_ searchsorted sgn sqrt square std sub sub_ sum tanh tanh_backward threshold_backward tril",
     "upsample_bilinear2d upsample_bilinear2d_backward upsample_nearest2d var where",
 )
 # Neither computed nor written.

@@ -55,6 +55,7 @@ def scale(
         "backbone": config.backbone.name,
         "image_size": config.dataset.image_size,
         "decoder": config.decoder.name,
+        "balancer": config.train.balancer.name if "train" in setup.phases and setup.follows_losses(config) else None,
         "noise": noise(plain_step(setup, config), min_rounds=10) if is_timed else None,
         "mode": setup.mode,
         "rounds": setup.min_rounds,

@@ -18,8 +18,8 @@ from petl_bench.engine.build import build_model
 from petl_bench.measure.cost.latency import interleave
 from petl_bench.measure.cost.memory import Peak, peak
 from petl_bench.measure.cost.work import plain_backbone
-from petl_bench.measure.cost.workload import Part, Phase, Setup, Step, frozen_pass, inference, training
-from petl_bench.measure.count.meta import build_on_meta
+from petl_bench.measure.cost.workload import Part, Phase, Setup, Step, frozen_pass, step_of
+from petl_bench.measure.count.meta import MetaModel, build_on_meta
 from petl_bench.model import MultiTaskModel
 
 REFERENCE = "reference"
@@ -65,20 +65,19 @@ def _is_out_of_memory(error: RuntimeError) -> bool:
 def _time_here(setup: Setup, method: Mapping[str, Any]) -> Timed:
     prepare(setup)
     device = torch.device(setup.device)
-    models: dict[str, MultiTaskModel] = {}
+    models: dict[str, tuple[MetaModel, MultiTaskModel]] = {}
     config: RunConfig | None = None
     for tasks in setup.tasks:
         built = build_on_meta({**setup.settings, "method": method, "tasks": tasks})
         config = built.config
-        models[str(tasks)] = build_model(config, built.channels).to(device)
+        models[str(tasks)] = built, build_model(config, built.channels).to(device)
     assert config is not None, "no numbers of tasks"
     image = torch.rand(setup.batch_size, 3, config.dataset.image_size, config.dataset.image_size, device=device)
     reference = frozen_pass(plain_backbone(config).to(device), image, setup.mode)
     samples: Milliseconds = {}
     peaks: dict[Phase, dict[str, Peak]] = {}
     for phase in setup.phases:
-        make = inference if phase == "infer" else training
-        steps = {tasks: make(model, image, setup.mode, decode=setup.decodes) for tasks, model in models.items()}
+        steps = {tasks: step_of(setup, phase, *made, image, setup.mode) for tasks, made in models.items()}
         rounds = interleave(
             {REFERENCE: reference, **steps}, min_rounds=setup.min_rounds, min_seconds=setup.min_seconds, device=device
         )

@@ -1,6 +1,6 @@
 """Count what a method costs: arithmetic, memory and parameters of one image, on the meta device."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,8 @@ from petl_bench.ledger import count
 from petl_bench.measure.cost.flops import Work, tallied
 from petl_bench.measure.cost.laps import Laps
 from petl_bench.measure.cost.memory import Saved, saved_for_backward
-from petl_bench.measure.cost.workload import Part, Phase, Setup, Step, frozen_pass, inference, training
+from petl_bench.measure.cost.objective import objective_of
+from petl_bench.measure.cost.workload import Part, Phase, Setup, Step, frozen_pass, step_of
 from petl_bench.measure.count.meta import build_on_meta
 
 
@@ -46,14 +47,15 @@ def count_method(setup: Setup, method: Mapping[str, Any], tasks: int) -> Costs:
     image = torch.empty(1, 3, size, size, device="meta")
     work: dict[tuple[Phase, Part], Work] = {}
     for phase in setup.phases:
-        make = inference if phase == "infer" else training
-        done = work_by_part(make(model, image, decode=setup.decodes))
+        done = work_by_part(step_of(setup, phase, built, model, image))
         work |= {(phase, part): done[part] for part in setup.parts}
     model.train()
-    runs = {"encoder": model.method, "total": model}
-    saved: dict[Part, Saved] = {
-        part: saved_for_backward(model, lambda part=part: runs[part](image)) for part in setup.parts if part in runs
+    objective = objective_of(built.config, built.channels, model, image)
+    runs: dict[Part, Callable[[], Any]] = {
+        "encoder": lambda: model.method(image),
+        "total": lambda: objective.balancer.total(objective.losses(model(image))),
     }
+    saved: dict[Part, Saved] = {part: saved_for_backward(model, runs[part]) for part in setup.parts if part in runs}
     return Costs(
         execution=model.method.execution,
         synthetic_tasks=built.synthetic_tasks,

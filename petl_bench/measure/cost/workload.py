@@ -1,6 +1,6 @@
 """What is timed and counted: one inference pass or one training step, which tells when each of its parts is done."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -8,9 +8,13 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from petl_bench.config import RunConfig
 from petl_bench.errors import UsageError
 from petl_bench.features import Features
+from petl_bench.measure.cost.border import Border
 from petl_bench.measure.cost.laps import Lap
+from petl_bench.measure.cost.objective import Objective, objective_of
+from petl_bench.measure.count.meta import MetaModel
 from petl_bench.model import MultiTaskModel
 
 Phase = Literal["infer", "train"]
@@ -53,6 +57,10 @@ class Setup:
         """Whether the decoders run at all."""
         return self.parts != ("encoder",)
 
+    def follows_losses(self, config: RunConfig) -> bool:
+        """Whether training steps have losses; a balancer other than fixed decides how often the encoder is passed."""
+        return self.decodes or config.train.balancer.name != "fixed"
+
 
 def materialise(features: Features) -> Features:
     """Return the features with every level in dense memory, per-task ones for every task: the encoder ends here."""
@@ -88,36 +96,65 @@ def inference(model: MultiTaskModel, image: Tensor, mode: Mode = "eager", *, dec
     return step
 
 
-def training(model: MultiTaskModel, image: Tensor, mode: Mode = "eager", *, decode: bool = True) -> Step:
-    """Return one forward and backward pass in training mode, without loss and optimiser, which are every method's.
+def training(model: MultiTaskModel, image: Tensor, mode: Mode = "eager", objective: Objective | None = None) -> Step:
+    """Return a run's training step without clipping and optimiser, which are every method's.
 
-    The backward pass is cut at the features, where the decoders end and the encoder begins; the gradients are those of
-    one pass.
+    The encoder's part is its forward pass, its share of the backward passes, and what the balancer does with its
+    gradients; the decoders' part is theirs and the losses. Without an objective the step is the encoder's alone, and
+    gradients of one begin at its features.
     """
     model.train()
     encoder, decoders = _made(model.method, mode, image.device), _made(model.decode, mode, image.device)
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    trained = model.trained_parameters() + ([] if objective is None else list(objective.balancer.parameters()))
 
-    def step(lap: Lap) -> None:
+    def encode(lap: Lap) -> Features:
         with _precision(mode, image.device):
             features = materialise(encoder(image))
         lap("encoder")
-        if decode:
-            leaves = _leaves(features)
+        return features
+
+    def follow(objective: Objective, lap: Lap) -> None:
+        border = Border(lap)
+
+        def losses() -> dict[str, Tensor]:
+            features = border.around(encode(lap))
             with _precision(mode, image.device):
-                predictions = list(decoders(leaves, image.shape[-2:]).values())
-            torch.autograd.backward(predictions, list(map(torch.ones_like, predictions)))
-            gradients = [leaf.grad for leaf in levels(leaves)]
-            del predictions, leaves
+                predictions = decoders(features, image.shape[-2:])
+            found = border.behind(objective.losses(predictions))
+            lap("decoders")
+            return found
+
+        objective.balancer.backward(losses(), 1, torch.autograd.backward)
+        border.close()
+        objective.balancer.after_step(losses)
+
+    def step(lap: Lap) -> None:
+        if objective is None:
+            ends = [level for level in levels(encode(lap)) if level.requires_grad]
+            if ends:
+                torch.autograd.backward(ends, list(map(torch.ones_like, ends)))
         else:
-            gradients = list(map(torch.ones_like, levels(features)))
-        lap("decoders")
-        _backward(levels(features), gradients)
-        for parameter in parameters:
+            follow(objective, lap)
+        for parameter in trained:
             parameter.grad = None
         lap("encoder")
 
     return step
+
+
+def step_of(
+    setup: Setup, phase: Phase, built: MetaModel, model: MultiTaskModel, image: Tensor, mode: Mode = "eager"
+) -> Step:
+    """Return what is measured of a phase: of ``model``, which is ``built`` on the device of ``image``.
+
+    Raises:
+        UsageError: The mode needs another device, or the balancer cannot work in such a run.
+    """
+    if phase == "infer":
+        return inference(model, image, mode, decode=setup.decodes)
+    if not setup.follows_losses(built.config):
+        return training(model, image, mode)
+    return training(model, image, mode, objective_of(built.config, built.channels, model, image))
 
 
 def frozen_pass(backbone: nn.Module, image: Tensor, mode: Mode = "eager") -> Step:
@@ -131,24 +168,6 @@ def frozen_pass(backbone: nn.Module, image: Tensor, mode: Mode = "eager") -> Ste
         return features
 
     return step
-
-
-def _leaves(features: Features) -> Features:
-    """Return the same values cut off from the encoder, with gradients where it needs them."""
-
-    def leaf(level: Tensor) -> Tensor:
-        return level.detach().requires_grad_(level.requires_grad)
-
-    shared = None if features.shared is None else tuple(map(leaf, features.shared))
-    return Features(shared, {task: tuple(map(leaf, pyramid)) for task, pyramid in features.per_task.items()})
-
-
-def _backward(outputs: Sequence[Tensor], gradients: Sequence[Tensor | None]) -> None:
-    pairs = [
-        (out, grad) for out, grad in zip(outputs, gradients, strict=True) if out.requires_grad and grad is not None
-    ]
-    if pairs:
-        torch.autograd.backward([out for out, _ in pairs], [grad for _, grad in pairs])
 
 
 def _precision(mode: Mode, device: torch.device) -> AbstractContextManager[Any]:

@@ -95,9 +95,26 @@ def scaling_notes(record: ScalingRecord) -> list[str]:
         for row in record.rows
         if row.contradiction
     ]
+    if any(row.phase == "train" for row in record.rows):
+        notes.append(_training_step(record.balancer))
     if record.noise is not None:
         notes.append(f"Noise: the plain backbone's pass over itself spreads by {100 * record.noise:.1f} % (quartiles).")
-    return notes or ["Nothing was timed."]
+    else:
+        notes.append("Nothing was timed.")
+    return notes
+
+
+def _training_step(balancer: str | None) -> str:
+    if balancer is None:
+        return (
+            "A training step is a forward and a backward pass without losses, balancer, clipping and optimiser: "
+            "gradients of one begin at the outputs."
+        )
+    return (
+        "A training step is a run's without clipping and optimiser: forward pass, the tasks' losses, the balancer "
+        f"`{balancer}`, backward pass. Losses belong to the decoders, what the balancer does with gradients of the "
+        "encoder belongs to the encoder."
+    )
 
 
 def _where(record: ScalingRecord) -> str:
