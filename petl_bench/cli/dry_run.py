@@ -8,7 +8,7 @@ from petl_bench.config import RunConfig, merge
 from petl_bench.data.on_disk import FileConfig
 from petl_bench.ledger import count
 from petl_bench.measure.count.meta import build_on_meta
-from petl_bench.measure.count.published import Source
+from petl_bench.published import Source
 
 
 def plan_lines(configs: Sequence[RunConfig]) -> list[str]:

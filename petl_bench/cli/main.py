@@ -153,7 +153,7 @@ def _tell_plan(experiment: str, settings: Sequence[dict[str, Any]], configs: Seq
     """Say on stderr what an experiment would do."""
     from petl_bench import plan
     from petl_bench.cli.dry_run import count_rows, plan_lines, published_rows
-    from petl_bench.measure.count.published import read_claims
+    from petl_bench.published import read_claims
     from petl_bench.terminal import print_rows
 
     for line in plan_lines(configs):
@@ -285,8 +285,8 @@ def claims_command(format_: FormatOption = Format.TABLE) -> None:
     """Count the published figures again, and say which of them our code reproduces, and which nobody can check."""
     from petl_bench import plan
     from petl_bench.measure.count.claims import judge_all, shown, tried_lines
-    from petl_bench.measure.count.published import read_claims
     from petl_bench.measure.count.quoted import quoted_lines
+    from petl_bench.published import read_claims
 
     rows = judge_all(read_claims(plan.experiments_folder() / "published"))
     print_as(rows if format_ is Format.JSON else [shown(row) for row in rows], format_, "published figures")

@@ -9,7 +9,8 @@ from types import ModuleType
 import pandas as pd
 
 from petl_bench import escape
-from petl_bench.plan import Roles
+from petl_bench.plan import Roles, experiments_folder
+from petl_bench.published import read_claims
 from petl_bench.report.analysis import analyse
 from petl_bench.report.frames import Frames, frames
 from petl_bench.report.groups import comparisons
@@ -73,7 +74,8 @@ def report(folders: Sequence[Path], out: Path, roles: Roles, metrics: Mapping[st
     """
     loaded = load(folders)
     runs = choosing(loaded.runs, metrics or {})
-    analyses = tuple(analyse(comparison, roles) for comparison in comparisons(runs, roles))
+    published = read_claims(experiments_folder() / "published")
+    analyses = tuple(analyse(comparison, roles, published) for comparison in comparisons(runs, roles))
     notes = _notes(loaded)
     palette = colours(run.method for run in loaded.runs)
     with replacing(out) as scratch:

@@ -1,16 +1,18 @@
 """Everything a report says of one comparison group, as numbers and sentences: the input of tables, figures and page."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 from petl_bench.plan import Roles
+from petl_bench.published import Source
 from petl_bench.report.aggregate import Column, Row, columns, row_of, trivial_row, trivial_scores
 from petl_bench.report.commands import run_command
 from petl_bench.report.facts import environment_notes, facts
 from petl_bench.report.gains import Baseline, baseline, with_gains
 from petl_bench.report.groups import RANDOM, Comparison
+from petl_bench.report.legacy import LegacyColumn, legacy_columns
 from petl_bench.report.paired import PairedRow, paired_rows
 
 
@@ -20,6 +22,7 @@ class Analysis:
 
     Attributes:
         rows: In the order of the table: trivial predictor, controls, reference, the others by method parameters.
+        legacy: delta_m relative to rows that papers print, on their data set and protocol.
         facts: What was run, as (what, text).
         notes: What a reader of the table has to know.
         missing: (what is missing, command that makes it), the reference's runs first.
@@ -31,20 +34,29 @@ class Analysis:
     rows: tuple[Row, ...]
     base: Baseline
     paired: tuple[PairedRow, ...]
+    legacy: tuple[LegacyColumn, ...]
     facts: tuple[tuple[str, str], ...]
     notes: tuple[str, ...]
     missing: tuple[tuple[str, str], ...]
     missing_references: tuple[str, ...]
 
 
-def analyse(comparison: Comparison, roles: Roles) -> Analysis:
-    """Compute the rows, delta_m, paired tests and notes of a comparison group."""
+def analyse(comparison: Comparison, roles: Roles, published: Mapping[str, Source]) -> Analysis:
+    """Compute the rows, delta_m, paired tests and notes of a comparison group.
+
+    Args:
+        comparison: The group.
+        roles: Which method is the reference, which rows are the floor and the controls.
+        published: What the literature prints, for delta_m relative to its rows.
+    """
     cells = columns(comparison)
     trivial = trivial_scores(comparison, cells)
     base = baseline(comparison, cells, trivial, roles)
     plain = [trivial_row(trivial)] if trivial else []
     plain += [row_of(configuration, cells) for configuration in comparison.configurations]
     rows = tuple(with_gains(row, base) for row in plain)
+    legacy = legacy_columns(comparison, rows, published)
+    said = (*_warnings(comparison, cells), *base.notes, *_on_errors(rows, base), *(column.note for column in legacy))
     missing = tuple(_missing(comparison, roles, rows))
     return Analysis(
         comparison=comparison,
@@ -52,8 +64,9 @@ def analyse(comparison: Comparison, roles: Roles) -> Analysis:
         rows=rows,
         base=base,
         paired=paired_rows(rows, cells, base),
+        legacy=legacy,
         facts=tuple(facts(rows)),
-        notes=(*_warnings(comparison, cells), *base.notes, *_on_errors(rows, base), *environment_notes(rows)),
+        notes=(*said, *environment_notes(rows)),
         missing=missing,
         missing_references=tuple(command for what, command in missing if what == "reference"),
     )

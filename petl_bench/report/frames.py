@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from petl_bench.plan import experiment_path, read_experiment
+from petl_bench.plan import experiment_path, experiments_folder, read_experiment
+from petl_bench.published import read_claims
 from petl_bench.report.analysis import analyse
 from petl_bench.report.groups import comparisons
 from petl_bench.report.load import load
@@ -49,7 +50,8 @@ def frames(*folders: str | Path, experiment: str = "main") -> Frames:
     """
     roles = read_experiment(experiment_path(experiment)).report
     runs = load([Path(folder).expanduser() for folder in folders]).runs
-    analyses = {one.slug: analyse(one, roles) for one in comparisons(runs, roles)}
+    published = read_claims(experiments_folder() / "published")
+    analyses = {one.slug: analyse(one, roles, published) for one in comparisons(runs, roles)}
     return Frames(
         runs=runs_frame(tuple(analyses.values())),
         groups={slug: to_frame(analysis) for slug, analysis in analyses.items()},

@@ -9,6 +9,7 @@ import pandas as pd
 from petl_bench.report.aggregate import Column, Row
 from petl_bench.report.analysis import Analysis
 from petl_bench.report.gains import delta_of_run
+from petl_bench.report.legacy import LegacyColumn
 from petl_bench.report.load import Run
 from petl_bench.report.stats import Estimate
 
@@ -16,7 +17,12 @@ from petl_bench.report.stats import Estimate
 def to_frame(analysis: Analysis) -> pd.DataFrame:
     """Return one line per configuration that has numbers, mean and standard deviation apart."""
     tasks = len(analysis.comparison.runs[0].tasks)
-    return pd.DataFrame([_raw(row, analysis.columns, tasks) for row in analysis.rows if not row.missing])
+    return pd.DataFrame(
+        _raw(row, analysis.columns, tasks)
+        | {name: value for column in analysis.legacy for name, value in _legacy(column, row).items()}
+        for row in analysis.rows
+        if not row.missing
+    )
 
 
 def runs_frame(analyses: Sequence[Analysis]) -> pd.DataFrame:
@@ -67,6 +73,10 @@ def _raw(row: Row, columns: Sequence[Column], tasks: int) -> dict[str, Any]:
     raw["delta_m.reference_error"] = row.reference_error
     raw |= _raw_estimate("floor_corrected_gain", row.gain)
     return raw | _raw_estimate("train_seconds", row.train_seconds)
+
+
+def _legacy(column: LegacyColumn, row: Row) -> dict[str, float | None]:
+    return _raw_estimate(column.name, column.values.get(row.label))
 
 
 def _ledger(row: Row) -> dict[str, int | None]:

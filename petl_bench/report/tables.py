@@ -28,7 +28,9 @@ def main_table(analysis: Analysis) -> pd.DataFrame:
     counts = _parameter_columns(analysis.rows, tasks)
     header = ["method", *counts]
     header += [_heading(column) for column in analysis.columns]
-    header += ["delta_m (%) ↑", "floor-corrected gain (%) ↑", "train seconds", "seeds"]
+    header += ["delta_m (%) ↑", "floor-corrected gain (%) ↑"]
+    header += [f"{column.name} (%) ↑" for column in analysis.legacy]
+    header += ["train seconds", "seeds"]
     digits = {column.name: _digits(analysis.rows, column) for column in analysis.columns}
     rows: list[list[str]] = []
     for row in analysis.rows:
@@ -38,6 +40,7 @@ def main_table(analysis: Analysis) -> pd.DataFrame:
         cells = [row.label, *(column(row) for column in counts.values())]
         cells += [_estimate(row.scores.get(column.name), digits[column.name]) for column in analysis.columns]
         cells += [_estimate(row.delta_m, 2, sign="+"), _estimate(row.gain, 2, sign="+")]
+        cells += [_estimate(column.values.get(row.label), 2, sign="+") for column in analysis.legacy]
         cells += [_estimate(row.train_seconds, 1), str(len(row.seeds)) if row.runs else NOTHING]
         rows.append(cells)
     return pd.DataFrame(rows, columns=header, dtype=str)

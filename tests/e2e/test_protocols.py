@@ -12,7 +12,7 @@ from petl_bench.audit.demo import write_demo
 from petl_bench.cli.dry_run import count_rows, plan_lines, published_rows
 from petl_bench.cli.main import main
 from petl_bench.engine.run import run
-from petl_bench.measure.count.published import read_claims
+from petl_bench.published import read_claims
 from petl_bench.records.run import RunRecord
 from petl_bench.records.store import Store
 

@@ -12,7 +12,8 @@ from matplotlib.image import imsave
 
 from petl_bench.config import BUDGETS, digest
 from petl_bench.identity import ENGINE_VERSION, identify
-from petl_bench.plan import Control, Roles
+from petl_bench.plan import Control, Roles, experiments_folder
+from petl_bench.published import read_claims
 from petl_bench.records.run import Environment, HistoryPoint, Ledger, MetricValue, RunRecord, Seconds, TaskResult
 from petl_bench.records.store import CURVE, PICTURE, write_record, write_scores
 from petl_bench.report import Report, report
@@ -45,6 +46,8 @@ ROLES = Roles(
 
 BACKBONE = 1_000_000
 
+PUBLISHED = read_claims(experiments_folder() / "published")
+
 
 @dataclass(frozen=True)
 class Case:
@@ -61,6 +64,7 @@ class Case:
     more_parameters: Mapping[str, int] = field(default_factory=dict)
     image_size: int = 64
     dataset: str = "scenes"
+    protocol: str | None = None
     backbone: str = "embedded"
     learning_rate: float = 1e-3
     engine_version: int = ENGINE_VERSION
@@ -107,6 +111,7 @@ def config_of(case: Case) -> dict[str, Any]:
             "train_images": 1200,
             "test_images": 300,
             "flip": True,
+            **({} if case.protocol is None else {"protocol": case.protocol}),
         },
         "tasks": list(TASKS),
         "budget": "quick",
@@ -201,13 +206,13 @@ def make(tmp_path: Path, cases: Sequence[Case], roles: Roles = ROLES) -> Report:
 def analysed(tmp_path: Path, cases: Sequence[Case]) -> Analysis:
     """The one comparison group of the cases, without writing or drawing, which takes most of a report's time."""
     (comparison,) = comparisons(load([write(tmp_path / "runs", cases)]).runs, ROLES)
-    return analyse(comparison, ROLES)
+    return analyse(comparison, ROLES, PUBLISHED)
 
 
 def text_of(tmp_path: Path, cases: Sequence[Case]) -> str:
     """The page of the cases without figures."""
     loaded = load([write(tmp_path / "runs", cases)])
-    analyses = [analyse(comparison, ROLES) for comparison in comparisons(loaded.runs, ROLES)]
+    analyses = [analyse(comparison, ROLES, PUBLISHED) for comparison in comparisons(loaded.runs, ROLES)]
     return render([Section(analysis, analysis.notes, ()) for analysis in analyses], loaded, ())
 
 

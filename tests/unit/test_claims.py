@@ -8,7 +8,7 @@ import pytest
 from petl_bench.cli.main import main
 from petl_bench.errors import UsageError
 from petl_bench.measure.count.claims import TRAINED, judge_all, shown, tried_lines
-from petl_bench.measure.count.published import read_claims
+from petl_bench.published import read_claims
 
 QUOTED = ("not measurable here", "not verifiable")
 PUBLISHED = Path(__file__).resolve().parents[2] / "experiments" / "published"

@@ -235,7 +235,7 @@ def test_reports_on_other_data_do_not_speak_of_scenes(tmp_path: Path):
 
 def groups_of(tmp_path: Path, cases: Sequence[Case], roles: Roles = ROLES) -> list[Analysis]:
     runs = load([write(tmp_path / "runs", cases)]).runs
-    return [analyse(comparison, roles) for comparison in comparisons(runs, roles)]
+    return [analyse(comparison, roles, {}) for comparison in comparisons(runs, roles)]
 
 
 def test_random_weights_outside_of_the_controls_make_a_table_of_their_own_with_a_warning(tmp_path: Path):

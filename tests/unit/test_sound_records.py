@@ -26,7 +26,7 @@ def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
 
 def tables(store: Path) -> None:
     loaded = load([store])
-    analyses = [analyse(comparison, ROLES) for comparison in comparisons(loaded.runs, ROLES)]
+    analyses = [analyse(comparison, ROLES, {}) for comparison in comparisons(loaded.runs, ROLES)]
     for analysis in analyses:
         table = main_table(analysis)
         (to_markdown(table) + to_latex(table) + to_frame(analysis).to_csv()).encode()

@@ -15,8 +15,8 @@ from petl_bench.config import assign, canonical
 from petl_bench.errors import UsageError
 from petl_bench.ledger import count
 from petl_bench.measure.count.meta import build_on_meta
-from petl_bench.measure.count.published import Accuracy, Claim, Convention, Source, Statement
 from petl_bench.measure.count.quoted import NOT_MEASURABLE, judge_accuracy, judge_statement
+from petl_bench.published import Accuracy, Claim, Convention, Source, Statement
 from petl_bench.records.run import Ledger
 from petl_bench.terminal import bar
 

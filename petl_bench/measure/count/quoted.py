@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from petl_bench.delta import delta_m
-from petl_bench.measure.count.published import Accuracy, Reference, Statement
+from petl_bench.published import Accuracy, Reference, Statement
 
 NOT_MEASURABLE = "not measurable here"
 NOT_VERIFIABLE = "not verifiable"
@@ -20,8 +20,8 @@ def judge_accuracy(claim: Accuracy, reference: Reference, needs: str) -> dict[st
     Raises:
         KeyError: A task of the reference has no score.
     """
-    higher = {task: task not in reference.lower_is_better for task in reference.scores}
-    ours, printed = delta_m(claim.scores, reference.scores, higher), float(claim.published)
+    ours = delta_m(claim.scores, reference.scores, reference.higher_is_better)
+    printed = float(claim.published)
     half = 0.5 * 10**-reference.decimals
     digits = len(claim.published.partition(".")[2])
     per_task = [half / base * (1 + claim.scores[task] / base) for task, base in reference.scores.items()]

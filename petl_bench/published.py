@@ -62,6 +62,22 @@ class Claim(Section):
     set: dict[str, Any] = {}
 
 
+class Legacy(Section):
+    """Where a report shows delta_m relative to a printed row, in a second column beside its own.
+
+    Attributes:
+        dataset: Tables on this data set,
+        protocol: under this protocol.
+        metrics: By task, the metric here that the printed score is of.
+        why: Why the printed row is no reference, one sentence without its full stop.
+    """
+
+    dataset: str
+    protocol: str
+    metrics: Annotated[dict[str, str], Field(min_length=1)]
+    why: str
+
+
 class Reference(Section):
     """What a printed delta_m is relative to.
 
@@ -69,12 +85,26 @@ class Reference(Section):
         name: Whose row it is.
         scores: By task, printed with ``decimals`` digits.
         lower_is_better: Tasks of which less is better.
+        legacy: Where a report shows it.
     """
 
     name: str
     scores: Scores
     decimals: int = 2
     lower_is_better: tuple[str, ...] = ()
+    legacy: Legacy | None = None
+
+    @model_validator(mode="after")
+    def one_metric_a_score(self) -> Self:
+        """Refuse metrics of other tasks than the scores'."""
+        if self.legacy is not None and self.legacy.metrics.keys() != self.scores.keys():
+            raise ValueError("legacy.metrics and scores are not of the same tasks")
+        return self
+
+    @property
+    def higher_is_better(self) -> dict[str, bool]:
+        """Directions by task."""
+        return {task: task not in self.lower_is_better for task in self.scores}
 
 
 class Accuracy(Section):
