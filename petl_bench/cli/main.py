@@ -380,7 +380,7 @@ def pretrain_command(
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line; a mistake of the user's is a message and exit 2."""
+    """Run the command line; a mistake of the user's, or a file that the system refuses, is a message and exit 2."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # one of another encoding shows ? for an arrow, and no traceback
             stream.reconfigure(errors="replace")
@@ -388,4 +388,9 @@ def main(arguments: list[str] | None = None) -> None:
         app(arguments)
     except UsageError as error:
         typer.echo(f"Error: {error}", err=True)
+        sys.exit(2)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        typer.echo(f"Error: {str(error.filename)[:200]!r}: {error.strerror}.", err=True)
         sys.exit(2)

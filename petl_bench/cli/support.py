@@ -6,7 +6,6 @@ Reads and writes text; imports no torch.
 import csv
 from collections.abc import Sequence
 from pathlib import Path
-from string import ascii_lowercase
 from typing import Any
 
 from petl_bench.files import appearing
@@ -31,19 +30,19 @@ def write_support(rows: Sequence[dict[str, Any]], path: Path = TABLE) -> None:
 
 
 def print_support(rows: Sequence[dict[str, str]]) -> None:
-    """Print one row a method and one column a network, and below it the reason of every empty cell by its letter."""
+    """Print one row a method and one column a network, and below it the reason of every empty cell by its number."""
     methods = list(dict.fromkeys(row["method"] for row in rows))
     networks = list(dict.fromkeys(row["network"] for row in rows))
     reasons = list(dict.fromkeys(row["reason"] for row in rows if row["supported"] == NO))
-    letters = dict(zip(reasons, ascii_lowercase, strict=False))
+    numbers = {reason: number for number, reason in enumerate(reasons, start=1)}
     cell = {
-        (row["method"], row["network"]): YES if row["supported"] == YES else f"- ({letters[row['reason']]})"
+        (row["method"], row["network"]): YES if row["supported"] == YES else f"- ({numbers[row['reason']]})"
         for row in rows
     }
     table = [[method, *[cell.get((method, network), "?") for network in networks]] for method in methods]
     print_table("which method runs on which network of the kit", ["method", *networks], table)
-    for reason, letter in letters.items():
-        print(f"({letter}) {reason}")
+    for reason, number in numbers.items():
+        print(f"({number}) {reason}")
     families = {row["network"]: row["family"] for row in rows}
     others = [
         f"{network} is a network of the family {family}" for network, family in families.items() if network != family
