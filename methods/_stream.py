@@ -14,7 +14,6 @@ from methods._layers import PerTaskLinear, Tasks
 from petl_bench.backbones.base import Block, StageInfo
 from petl_bench.backbones.transformer import TransformerBackbone
 from petl_bench.config import MethodConfig
-from petl_bench.errors import UsageError
 from petl_bench.features import Features, Keyed, split
 from petl_bench.method import Method
 
@@ -120,9 +119,6 @@ def open_streams(
 
     Returns:
         The hidden width of every block's MLP.
-
-    Raises:
-        UsageError: An MLP is not fc1, activation, fc2.
     """
     hidden = tuple(hidden_width(backbone.block_module(block)) for block in backbone.blocks)
     for site in backbone.sites("attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2"):
@@ -140,18 +136,8 @@ def open_streams(
 
 
 def hidden_width(block: Any) -> int:
-    """Return the hidden width of a timm block's MLP.
-
-    Raises:
-        UsageError: It is not fc1, activation, fc2.
-    """
-    fc1, fc2 = getattr(block.mlp, "fc1", None), getattr(block.mlp, "fc2", None)
-    if fc1 is None or fc2 is None or fc1.out_features != fc2.in_features:
-        raise UsageError(
-            f"{type(block.mlp).__name__} is not the MLP of a plain transformer (fc1, activation, fc2), the only one "
-            "that this method can enter.\nType: petl-bench list backbones"
-        )
-    return fc1.out_features
+    """Return the hidden width of a timm block's MLP."""
+    return block.mlp.fc1.out_features
 
 
 class StreamedConfig(MethodConfig):

@@ -34,7 +34,7 @@ class MTLoRA(StreamedMethod):
     paper = "https://arxiv.org/abs/2403.20320"
     executions = ("streamed",)
     scopes = ("mixed",)
-    needs = ("attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2", "attention-halves", "attention-values")
+    needs = ("attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2", "plain-mlps", "attention-halves", "attention-values")
 
     class Config(StreamedConfig):
         """``rank`` of the shared LoRA, ``task_rank`` of the tasks', ``scale`` s, and what is trained beside.

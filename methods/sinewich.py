@@ -105,7 +105,7 @@ class FreeSinewich(StreamedMethod):
     paper = "https://arxiv.org/abs/2603.21111"
     executions = ("streamed",)
     scopes = ("mixed",)
-    needs = ("attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2", "attention-halves", "attention-values")
+    needs = ("attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2", "plain-mlps", "attention-halves", "attention-values")
 
     class Config(StreamedConfig):
         """``rank`` of all factors, ``scale`` s; the clock's k, c and width of a token."""

@@ -165,7 +165,7 @@ class TADFormer(StreamedMethod):
     paper = "https://arxiv.org/abs/2501.04293"
     executions = ("streamed",)
     scopes = ("mixed",)
-    needs = ("attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2", "attention-halves", "scores-in-windows")
+    needs = ("attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2", "plain-mlps", "attention-halves", "scores-in-windows")
     identity_at_start = False  # the gate begins half open
 
     class Config(StreamedConfig):

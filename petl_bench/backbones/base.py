@@ -3,85 +3,21 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import torch
 from timm.layers.norm import LayerNorm2d, RmsNorm, RmsNorm2d
 from torch import Tensor, nn
 
+from petl_bench.backbones.needs import ABILITIES, SITES, holds, in_words
+from petl_bench.backbones.places import Block, Operation, Site, StageInfo
 from petl_bench.features import Pyramid, fork
 from petl_bench.geometry import Geometry
 
-# Modules inside a block that a method may read or replace.
-SITES = ("attn", "attn.qkv", "attn.proj", "mlp", "mlp.fc1", "mlp.fc2", "norm1", "norm2")
-# What else a method may need of a family, and how a refusal says it.
-ABILITIES = {
-    "attention-halves": "blocks that divide into an attention half and an MLP half",
-    "attention-values": "attention whose values can be read in front of the output projection",
-    "input-norms": "norms in front of the attention and the MLP",
-    "patch-merging": "linear layers that merge patches between the stages",
-    "relative-position-tables": "relative-position tables",
-    "scores-in-windows": "attention in windows whose scores can be read",
-}
+__all__ = ["ABILITIES", "SITES", "Backbone", "Block", "Carrying", "Operation", "Site", "StageInfo", "Walk", "in_words"]
+
 NORMS_OF_MAPS = (LayerNorm2d, RmsNorm2d)  # of [B, C, H, W]
 NORMS = (nn.LayerNorm, RmsNorm, nn.RMSNorm, nn.BatchNorm2d, *NORMS_OF_MAPS)
-
-
-def in_words(needs: Iterable[str]) -> str:
-    """Say needs as a refusal does: ``attn.qkv, norm2 in every block; relative-position tables``."""
-    needs = list(needs)
-    modules = ", ".join(need for need in needs if need not in ABILITIES)
-    return "; ".join(
-        [*([f"{modules} in every block"] if modules else []), *(ABILITIES[n] for n in needs if n in ABILITIES)]
-    )
-
-
-@dataclass(frozen=True)
-class StageInfo:
-    """One level of the pyramid: its channels and its stride in pixels."""
-
-    channels: int
-    stride: int
-
-
-@dataclass(frozen=True)
-class Block:
-    """A residual block: its path in the trunk, its place and its width in channels."""
-
-    path: str
-    stage: int
-    index: int
-    width: int
-    is_last_in_stage: bool
-
-
-@dataclass(frozen=True)
-class Site:
-    """A module inside a block that a method may read or replace; ``kind`` is its path inside the block."""
-
-    path: str
-    kind: str
-    stage: int
-    block: int
-    width: int
-    is_last_in_stage: bool
-    module: Any
-
-
-@dataclass(frozen=True)
-class Operation:
-    """A linear layer, norm or convolution of the trunk: its path, its output channels, and the axis they lie on."""
-
-    path: str
-    module: Any
-    kind: Literal["linear", "norm", "conv"]
-    width: int
-    axis: int
-
-    @property
-    def bias(self) -> nn.Parameter | None:
-        """The bias, or None: RMS norms never have one."""
-        return getattr(self.module, "bias", None)
 
 
 class Carrying(nn.Module):
@@ -186,15 +122,8 @@ class Backbone(nn.Module, ABC):
 
     def missing(self, needs: Iterable[str]) -> list[str]:
         """Return what of ``needs`` this network lacks: its family does not have it, or a block has no such module."""
-        return [need for need in needs if need not in self.has or (need in SITES and not self._has_site(need))]
-
-    def _has_site(self, kind: str) -> bool:
-        def inside(module: Any) -> bool:
-            for name in kind.split("."):
-                module = getattr(module, name, None)
-            return module is not None
-
-        return all(inside(self.block_module(block)) for block in self.blocks)
+        blocks = [self.block_module(block) for block in self.blocks]
+        return [need for need in needs if need not in self.has or not all(holds(block, need) for block in blocks)]
 
     def geometry(self) -> Geometry | None:
         """Return what closed forms of multiply-adds need of the plain trunk, or None where no form is stated."""

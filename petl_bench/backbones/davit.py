@@ -10,6 +10,7 @@ from timm.models.davit import ChannelBlock, SpatialBlock, window_partition, wind
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from petl_bench.backbones.base import SITES
 from petl_bench.backbones.pyramid import Pyramidal, channels_first, channels_last
 from petl_bench.backbones.transformer import TransformerBackbone
 
@@ -19,18 +20,7 @@ class DaViTBackbone(Pyramidal, TransformerBackbone):
 
     family = "davit"
     block_types = (SpatialBlock, ChannelBlock)
-    has = (
-        "attn",
-        "attn.qkv",
-        "attn.proj",
-        "mlp",
-        "mlp.fc1",
-        "mlp.fc2",
-        "norm1",
-        "norm2",
-        "attention-halves",
-        "input-norms",
-    )
+    has = (*SITES, "attention-halves", "input-norms", "plain-mlps")
 
     def named_blocks(self, stage: Any) -> list[tuple[str, nn.Module]]:
         """Return the blocks of both kinds, which timm keeps in pairs."""

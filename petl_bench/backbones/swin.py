@@ -15,7 +15,7 @@ from timm.layers.mlp import Mlp
 from timm.models.swin_transformer import WindowAttention, window_partition, window_reverse
 from torch import Tensor, nn
 
-from petl_bench.backbones.base import Block, StageInfo
+from petl_bench.backbones.base import SITES, Block, StageInfo
 from petl_bench.backbones.transformer import TransformerBackbone, heads_of, keys_and_values
 from petl_bench.features import Keyed
 from petl_bench.geometry import Geometry, StageGeometry
@@ -96,18 +96,12 @@ class SwinBackbone(TransformerBackbone):
     family = "swin"
     beside_tokens = ("relative_position_bias_table",)
     has = (
-        "attn",
-        "attn.qkv",
-        "attn.proj",
-        "mlp",
-        "mlp.fc1",
-        "mlp.fc2",
-        "norm1",
-        "norm2",
+        *SITES,
         "attention-halves",
         "attention-values",
         "input-norms",
         "patch-merging",
+        "plain-mlps",
         "relative-position-tables",
         "scores-in-windows",
     )

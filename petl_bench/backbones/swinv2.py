@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from petl_bench.backbones.base import SITES
 from petl_bench.backbones.swin import SwinBackbone, mixed
 from petl_bench.backbones.transformer import heads_of, keys_and_values
 from petl_bench.geometry import Geometry
@@ -24,19 +25,7 @@ class SwinV2Backbone(SwinBackbone):
 
     family = "swinv2"
     beside_tokens = ("logit_scale", "cpb_mlp")
-    has = (
-        "attn",
-        "attn.qkv",
-        "attn.proj",
-        "mlp",
-        "mlp.fc1",
-        "mlp.fc2",
-        "norm1",
-        "norm2",
-        "attention-halves",
-        "attention-values",
-        "patch-merging",
-    )
+    has = (*SITES, "attention-halves", "attention-values", "patch-merging", "plain-mlps")
 
     def __init__(self, trunk: Any, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
         super().__init__(trunk, mean, std)

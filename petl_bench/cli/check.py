@@ -122,16 +122,16 @@ def support_rows(kept: Mapping[tuple[str, str], bool]) -> list[dict[str, str]]:
         kept: Whether all promises are kept, by method and network, where the network has what the method needs.
     """
     rows: list[dict[str, str]] = []
+    networks = {network: tiny_backbone(network) for network in TINY}
     for name in plugins.listings("methods"):
         method = plugins.load("methods", name)
-        for network in TINY:
-            subject = Subject(method, validate_section(method.Config, {"name": name}, "method"), network)
-            missing = subject.missing()
+        needs = method.needs_of(validate_section(method.Config, {"name": name}, "method"))
+        for network, backbone in networks.items():
+            missing = backbone.missing(needs)
             holds = not missing and kept.get((name, network), False)
             reason = "" if holds else f"lacks {in_words(missing)}" if missing else "a promise is broken"
-            family = tiny_backbone(network).family
             said = {"supported": YES if holds else NO, "reason": reason}
-            rows.append({"method": name, "network": network, "family": family, **said})
+            rows.append({"method": name, "network": network, "family": backbone.family, **said})
     return rows
 
 
