@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from petl_bench.data.geometry import IGNORED, ZERO_WITHOUT_TRUTH
+from petl_bench.data.geometry import IGNORED, REAL_WITHOUT_TRUTH
 from petl_bench.data.layout import Layout
 from petl_bench.data.on_disk import FileDataset
 from petl_bench.errors import UsageError
@@ -151,8 +151,9 @@ def _count(one: TaskSeen, label: np.ndarray, kind: str) -> None:
     if label.ndim == 3:
         one.valid += int((label != 0).any(-1).sum())
         return
-    is_whole = kind not in ZERO_WITHOUT_TRUTH
-    valid = label[label != IGNORED] if is_whole else label[label > 0]
+    is_whole = kind not in REAL_WITHOUT_TRUTH
+    above_zero = REAL_WITHOUT_TRUTH.get(kind) == 0
+    valid = label[label != IGNORED] if is_whole else label[np.isfinite(label) & ((label > 0) | (not above_zero))]
     one.valid += valid.size
     if valid.size:
         one.low, one.high = min(one.low, float(valid.min())), max(one.high, float(valid.max()))

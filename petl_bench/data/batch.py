@@ -16,7 +16,8 @@ class Sample:
     Attributes:
         image: uint8 [H, W, 3], RGB.
         labels: By task: [H, W], or [H, W, 3] for normals (x right, y up, z towards the camera) and albedo. Classes and
-            binary maps are integers with 255 for no truth; the others are real numbers, 0 without truth.
+            binary maps are integers with 255 for no truth; the others are real numbers, with ``REAL_WITHOUT_TRUTH`` of
+            ``geometry.py`` where there is none.
         id: Name of the image in its split.
     """
 

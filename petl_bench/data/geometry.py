@@ -4,6 +4,7 @@ Pixels are points at whole coordinates, x to the right and y down. Whole numbers
 always taken from the nearest pixel: a mean of two classes or of two surfaces is neither.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -15,8 +16,17 @@ from torch import Tensor
 
 Interpolation = Literal["nearest", "bilinear", "bicubic"]
 IGNORED = 255
-ZERO_WITHOUT_TRUTH = ("depth", "disparity", "normals", "albedo")
-"""Kinds of labels that are real numbers; whole numbers are 255 where there is no truth."""
+REAL_WITHOUT_TRUTH = {
+    "depth": 0.0,
+    "disparity": 0.0,
+    "normals": 0.0,
+    "albedo": 0.0,
+    "shading": math.nan,
+    "boundary_distance": math.nan,
+    "centres": math.nan,
+    "height": math.nan,
+}
+"""Kinds of labels that are real numbers, and what stands where there is no truth; whole numbers are 255 there."""
 SMALLEST_LENGTH = 1e-6  # of a normal that is a direction
 LEFT_AND_RIGHT = {"orientation": (3, 4), "layout": (3, 4)}
 """By kind of label: the two classes that a mirror swaps."""
@@ -29,7 +39,7 @@ class View:
     Attributes:
         image: float32 [3, H, W], 0 to 255.
         labels: By task: uint8 or int64 [H, W], depth float32 [H, W], normals float32 [3, H, W].
-        kinds: By task, what its labels are: a name of ``ZERO_WITHOUT_TRUTH``, or whole numbers under any other.
+        kinds: By task, what its labels are: a name of ``REAL_WITHOUT_TRUTH``, or whole numbers under any other.
     """
 
     image: Tensor
@@ -122,7 +132,7 @@ def warp(view: View, forward: np.ndarray, size: tuple[int, int], sampling: Sampl
             taken = nearest(label, 0) if mode == "nearest" else unit(smooth(label, mode, torch.zeros(3, 1, 1)))
             labels[task] = torch.cat([torch.einsum("ij,jhw->ihw", turn, taken[:2]), taken[2:]])
         else:
-            taken = nearest(label, 0 if kind in ZERO_WITHOUT_TRUTH else sampling.fill)
+            taken = nearest(label, REAL_WITHOUT_TRUTH.get(kind, sampling.fill))
             labels[task] = nearer(taken, kind, zoom)
     colour = torch.tensor(sampling.colour)[:, None, None]
     return replace(view, image=smooth(view.image, sampling.image, colour), labels=labels)
@@ -151,7 +161,7 @@ def window(view: View, top: int, left: int, size: tuple[int, int], sampling: Sam
     height, width = view.size
     padding = (-left, left + size[1] - width, -top, top + size[0] - height)  # F.pad cuts where it is negative
     labels = {
-        task: F.pad(label, padding, value=0 if view.kinds[task] in ZERO_WITHOUT_TRUTH else sampling.fill)
+        task: F.pad(label, padding, value=REAL_WITHOUT_TRUTH.get(view.kinds[task], sampling.fill))
         for task, label in view.labels.items()
     }
     colour = torch.tensor(sampling.colour)[:, None, None]
@@ -183,6 +193,6 @@ class _Nearest:
         inside = (column >= 0) & (column < size[1]) & (row >= 0) & (row < size[0])
         return cls(torch.from_numpy(np.where(inside, row * size[1] + column, 0)), torch.from_numpy(inside))
 
-    def __call__(self, label: Tensor, fill: int) -> Tensor:
+    def __call__(self, label: Tensor, fill: float) -> Tensor:
         taken = label.flatten(-2)[..., self.index]
         return taken.masked_fill(~self.inside, fill)

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from petl_bench.data.base import Split
-from petl_bench.data.geometry import IGNORED, ZERO_WITHOUT_TRUTH
+from petl_bench.data.geometry import IGNORED, REAL_WITHOUT_TRUTH
 from petl_bench.errors import UsageError
 
 SAMPLED = 50  # images whose files enter the digest of the content
@@ -116,14 +116,15 @@ def by_id(files: Mapping[str, Path], *others: Mapping[str, Path]) -> dict[str, t
 
 def no_truth(kind: str, size: tuple[int, int]) -> np.ndarray:
     """Return a label without truth."""
-    if kind not in ZERO_WITHOUT_TRUTH:
+    if kind not in REAL_WITHOUT_TRUTH:
         return np.full(size, IGNORED, dtype=np.uint8)
-    return np.zeros((*size, 3) if kind in ("normals", "albedo") else size, dtype=np.float32)
+    shape = (*size, 3) if kind in ("normals", "albedo") else size
+    return np.full(shape, REAL_WITHOUT_TRUTH[kind], dtype=np.float32)
 
 
 def check_values(label: np.ndarray, source: Source, path: Path) -> None:
     """Raise UsageError unless a map of whole numbers holds classes (or 0 and 1) and 255."""
-    if source.kind in ZERO_WITHOUT_TRUTH:
+    if source.kind in REAL_WITHOUT_TRUTH:
         return
     limit = max(2, source.channels)
     wrong = (label >= limit) & (label != IGNORED)

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from petl_bench.tasks._draw import draw_classes
-from petl_bench.tasks.base import IGNORED, Statistics, TaskSpec, different_sizes, no_values
+from petl_bench.tasks.base import IGNORED, Statistics, TaskSpec, different_sizes, mean_map, no_values
 
 
 class ClassTask(TaskSpec):
@@ -87,6 +87,20 @@ class ClassTask(TaskSpec):
             raise ValueError("The trivial predictor needs at least one batch of training labels, got none.")
         logits = F.one_hot(counts.argmax(), self.channels).float()
         return logits[:, None, None].repeat(1, *size)  # [C, H, W]
+
+
+class PlacedClassTask(ClassTask):
+    """Classes that depend on the place in the picture: floors lie below, ceilings above."""
+
+    def trivial(self, labels: Iterable[Tensor]) -> Tensor:
+        """Return the frequency [C, H, W] of every class at each pixel: the most frequent one there is predicted."""
+
+        def counted(label: Tensor) -> tuple[Tensor, Tensor]:
+            classes = classes_of(label, self.channels)
+            each = F.one_hot(classes, self.channels + 1)[..., :-1].movedim(-1, 1)
+            return each.double(), classes < self.channels
+
+        return mean_map(map(counted, labels)).float()
 
 
 def best_class(prediction: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from petl_bench.config import DatasetConfig, Positive
 from petl_bench.data.base import DATASETS, Batch, DenseDataset, Sample, Split, to_batch
-from petl_bench.data.scenes import CONTENT_HASH, cached_split
+from petl_bench.data.scenes import CONTENT_HASH, FURTHER, FURTHER_HASH, cached_split
 from petl_bench.data.scenes.worker import RenderingError
 from petl_bench.errors import UsageError
 
@@ -14,7 +14,24 @@ from petl_bench.errors import UsageError
 class Scenes(DenseDataset):
     """Procedural rooms with exact labels. Tests implementations, costs and relative effects on a synthetic transfer."""
 
-    tasks = {"semseg": 13, "human_parts": 7, "saliency": 1, "normals": 3, "depth": 1, "edges": 1}
+    tasks = {
+        "semseg": 13,
+        "human_parts": 7,
+        "saliency": 1,
+        "normals": 3,
+        "depth": 1,
+        "edges": 1,
+        "albedo": 3,
+        "shading": 1,
+        "shadow": 1,
+        "material": 13,
+        "boundary_distance": 1,
+        "orientation": 5,
+        "centres": 1,
+        "height": 1,
+        "curvature": 3,
+        "layout": 5,
+    }
 
     class Config(DatasetConfig):
         """``val_images``: rooms that rates are tuned on, never used for a reported number."""
@@ -38,7 +55,9 @@ class Scenes(DenseDataset):
         assert isinstance(config, Scenes.Config)
         counts = {"train": config.train_images, "val": config.val_images, "test": config.test_images}
         try:
-            self._arrays = cached_split("target", split, counts[split], config.image_size, progress=progress)
+            self._arrays = cached_split(
+                "target", split, counts[split], config.image_size, labels=tasks, progress=progress
+            )
         except (OSError, RenderingError) as error:
             raise UsageError(str(error)) from None
         self._tasks = tuple(tasks)
@@ -46,8 +65,8 @@ class Scenes(DenseDataset):
 
     @classmethod
     def content_hash(cls, config: DatasetConfig, *, root: Path | None = None, tasks: Sequence[str] = ()) -> str:
-        """Return the version of the pictures; digests of some of them guard that it moves when they do."""
-        return CONTENT_HASH
+        """Return the version of the pictures and labels; digests of some of them guard that it moves when they do."""
+        return FURTHER_HASH if any(task in FURTHER for task in tasks) else CONTENT_HASH
 
     def __len__(self) -> int:
         """Return the number of rooms."""
