@@ -45,7 +45,7 @@ def scaling_command(
     batch: Annotated[int, typer.Option(min=1, help="Images of a timed pass.")] = 1,
     rounds: Annotated[int, typer.Option(min=2, help="Rounds of every process, at least.")] = 10,
     seconds: Annotated[float, typer.Option(min=0, help="Seconds of every process and phase, at least.")] = 0.0,
-    processes: Annotated[int, typer.Option(min=1, help="Processes in which each method is timed.")] = 2,
+    processes: Annotated[int, typer.Option(min=1, help="Processes in which each method is timed.")] = 5,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads of torch [default: its own].")] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda ...")] = "cpu",
     set_: SetOption = None,

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from petl_bench.records.run import Entry, Environment
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 Growth = Literal["constant", "near-constant", "sub-linear", "linear", "none"]
 Samples = tuple[tuple[float, ...], ...]  # by process, then by round
@@ -23,7 +23,7 @@ class ScalingRow(Entry):
         intercept: Of the fit, in the unit.
         slope: Of the fit, in the unit for one task more.
         relative_marginal_cost: m = slope / reference.
-        interval: 95 % interval of m; a point where nothing is random.
+        interval: 95 % interval of m, over processes; a point where nothing is random.
         cost_ratio: Cost at 16 tasks, or at the most measured, over cost at the fewest.
         doubling_tasks: The T at which the cost is twice that of one task.
         synthetic_tasks: Per number of tasks, how many fill up what the dataset lacks.
@@ -86,6 +86,7 @@ class ScalingRecord(Entry):
 
     Attributes:
         balancer: Of the training steps; None where they have no losses, and gradients of one begin at the outputs.
+        schema_version: 1 had intervals over the rounds inside processes alone (see ``petl_bench.records.refit``).
         batch_sizes: By method, images of a timed pass.
         mode: How passes were executed: ``eager``, ``compiled``, in ``bf16``, as ``cuda-graphs``.
         noise: Interquartile range of the ratio of the plain backbone's pass to itself.
@@ -99,7 +100,7 @@ class ScalingRecord(Entry):
         samples: By method, phase/part and ``reference`` or T: milliseconds by process, one a round.
     """
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[1, 2] = SCHEMA_VERSION
     created: str
     backbone: str
     image_size: int

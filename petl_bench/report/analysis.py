@@ -13,7 +13,8 @@ from petl_bench.report.facts import environment_notes, facts
 from petl_bench.report.gains import Baseline, baseline, with_gains
 from petl_bench.report.groups import RANDOM, Comparison
 from petl_bench.report.legacy import LegacyColumn, legacy_columns
-from petl_bench.report.paired import PairedRow, paired_rows
+from petl_bench.report.over_pictures import PictureRow, over_pictures
+from petl_bench.report.over_seeds import OverSeeds, over_seeds
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,8 @@ class Analysis:
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
     base: Baseline
-    paired: tuple[PairedRow, ...]
+    seeds: OverSeeds | None
+    pictures: tuple[PictureRow, ...]
     legacy: tuple[LegacyColumn, ...]
     facts: tuple[tuple[str, str], ...]
     notes: tuple[str, ...]
@@ -42,7 +44,7 @@ class Analysis:
 
 
 def analyse(comparison: Comparison, roles: Roles, published: Mapping[str, Source]) -> Analysis:
-    """Compute the rows, delta_m, paired tests and notes of a comparison group.
+    """Compute the rows, delta_m, comparisons and notes of a comparison group.
 
     Args:
         comparison: The group.
@@ -63,7 +65,8 @@ def analyse(comparison: Comparison, roles: Roles, published: Mapping[str, Source
         columns=cells,
         rows=rows,
         base=base,
-        paired=paired_rows(rows, cells, base),
+        seeds=over_seeds(rows, base),
+        pictures=over_pictures(rows, cells, base),
         legacy=legacy,
         facts=tuple(facts(rows)),
         notes=(*said, *environment_notes(rows)),

@@ -8,7 +8,7 @@ from jinja2 import Environment, StrictUndefined
 from petl_bench import escape
 from petl_bench.report.analysis import Analysis
 from petl_bench.report.load import Loaded
-from petl_bench.report.tables import main_table, paired_table, to_markdown
+from petl_bench.report.tables import better_table, main_table, pictures_table, seeds_table, to_markdown
 
 SCENES_STATEMENT = (
     "These results test implementations, costs and relative effects on one synthetic transfer; they neither confirm "
@@ -54,16 +54,37 @@ Raw numbers: [{{ section.stem }}.csv](tables/{{ section.stem }}.csv), for LaTeX:
 
 {{ caption }}
 {% endfor %}
-{% if section.paired %}
+{% if section.seeds %}
 
-### Paired over images
+### Methods, over seeds
 
-By how much every row is better than the reference, on the same test images and the same seeds: the mean difference \
-of the per-image scores, averaged over the seeds and signed so that positive is better, with its 95 % bootstrap \
-interval and the p of Wilcoxon's signed-rank test. Both tell of other images, not of other seeds; p is not corrected \
-for the number of cells. Raw numbers: [{{ section.stem }}-paired.csv](tables/{{ section.stem }}-paired.csv).
+Would it be so with other seeds? delta_m of every row less that of `{{ section.analysis.seeds.reference }}`, seed by \
+seed (one seed gives all rows the same images in the same order and the same initial decoders), with its 95 % t \
+interval over seeds; the p of the exact sign-flip test, corrected by Holm for every two rows of the table; and the \
+share of seeds in which the row was better, with its Clopper-Pearson interval. Rows that share a letter cannot be told \
+apart: the letters are tiers, not ranks. Every two rows: \
+[{{ section.stem }}-seeds.csv](tables/{{ section.stem }}-seeds.csv).
 
-{{ section.paired }}
+{{ section.seeds }}
+
+{{ section.better }}
+
+{% for note in section.analysis.seeds.notes %}
+- {{ note }}
+{% endfor %}
+{% endif %}
+{% if section.pictures %}
+
+### These trained models, over pictures
+
+Would it be so on other pictures? By how much the models that were trained for a row are better than those of the \
+reference, on the same test pictures and the same seeds: the mean difference of the per-picture scores, averaged over \
+the seeds and signed so that positive is better, with its 95 % t interval over pictures and the p of Wilcoxon's \
+signed-rank test, not corrected for the number of cells. None of it tells of other seeds: equal methods leave models \
+that differ, and the test finds that they do. Raw numbers: \
+[{{ section.stem }}-pictures.csv](tables/{{ section.stem }}-pictures.csv).
+
+{{ section.pictures }}
 {% endif %}
 
 ### What was run
@@ -107,9 +128,19 @@ class Section:
         return to_markdown(main_table(self.analysis))
 
     @property
-    def paired(self) -> str:
-        """The table paired over images, empty if there are no pairs."""
-        return to_markdown(paired_table(self.analysis)) if self.analysis.paired else ""
+    def seeds(self) -> str:
+        """The table over seeds, empty if there is nothing to compare."""
+        return to_markdown(seeds_table(self.analysis.seeds)) if self.analysis.seeds else ""
+
+    @property
+    def better(self) -> str:
+        """The table of P(line better than column), empty like that over seeds."""
+        return to_markdown(better_table(self.analysis.seeds)) if self.analysis.seeds else ""
+
+    @property
+    def pictures(self) -> str:
+        """The table over pictures, empty if there are no pairs."""
+        return to_markdown(pictures_table(self.analysis)) if self.analysis.pictures else ""
 
 
 def render(sections: Sequence[Section], loaded: Loaded, notes: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""Tables as numbers, for CSV: means and standard deviations apart, nothing rounded."""
+"""Tables as numbers, for CSV: means, standard deviations and intervals over seeds apart, nothing rounded."""
 
 import json
 from collections.abc import Sequence
@@ -11,6 +11,7 @@ from petl_bench.report.analysis import Analysis
 from petl_bench.report.gains import delta_of_run
 from petl_bench.report.legacy import LegacyColumn
 from petl_bench.report.load import Run
+from petl_bench.report.over_seeds import OverSeeds
 from petl_bench.report.stats import Estimate
 
 
@@ -31,21 +32,44 @@ def runs_frame(analyses: Sequence[Analysis]) -> pd.DataFrame:
     return pd.DataFrame(lines)
 
 
-def paired_frame(analysis: Analysis) -> pd.DataFrame:
-    """Return one line per row and task of the comparison with the reference over images."""
+def seeds_frame(compared: OverSeeds) -> pd.DataFrame:
+    """Return one line per two rows of the comparison over seeds."""
+    lines = [
+        {
+            "first": pair.first,
+            "second": pair.second,
+            "seeds": " ".join(map(str, pair.seeds)),
+            "delta_m.difference": pair.difference,
+            "interval.low": pair.interval[0],
+            "interval.high": pair.interval[1],
+            "p_value": pair.p_value,
+            "p_value.holm": pair.p_holm,
+            "p_first_better": pair.better[0],
+            "p_first_better.low": pair.better[1],
+            "p_first_better.high": pair.better[2],
+            "first.tier": compared.tiers[pair.first],
+            "second.tier": compared.tiers[pair.second],
+        }
+        for pair in compared.pairs
+    ]
+    return pd.DataFrame(lines)
+
+
+def pictures_frame(analysis: Analysis) -> pd.DataFrame:
+    """Return one line per row and task of the comparison with the reference over pictures."""
     lines = [
         {
             "label": line.label,
             "task": line.column.name,
             "unit": line.column.unit,
             "seeds": " ".join(map(str, line.seeds)),
-            "images": line.test.n,
+            "pictures": line.test.n,
             "better_by": line.test.difference,
             "interval.low": line.test.low,
             "interval.high": line.test.high,
             "p_value": line.test.p_value,
         }
-        for line in analysis.paired
+        for line in analysis.pictures
     ]
     return pd.DataFrame(lines)
 
@@ -95,7 +119,13 @@ def _ledger(row: Row) -> dict[str, int | None]:
 
 
 def _raw_estimate(name: str, value: Estimate | None) -> dict[str, float | None]:
-    return {f"{name}.mean": value.mean if value else None, f"{name}.sd": value.sd if value else None}
+    low, high = value.interval if value else (None, None)
+    return {
+        f"{name}.mean": value.mean if value else None,
+        f"{name}.sd": value.sd if value else None,
+        f"{name}.seeds_low": low,
+        f"{name}.seeds_high": high,
+    }
 
 
 def _raw_run(run: Run, row: Row, analysis: Analysis) -> dict[str, Any]:

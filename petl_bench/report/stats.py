@@ -1,4 +1,4 @@
-"""The numbers of a comparison: the floor-corrected gain, errors of it and of delta_m, tests paired over images.
+"""The numbers of a comparison: the floor-corrected gain, errors of it and of delta_m, differences over pictures.
 
 Everything here is a pure function of numbers: no files, no records, no state.
 """
@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from petl_bench.delta import sign
+from petl_bench.intervals import t_interval
 
 
 @dataclass(frozen=True)
@@ -23,21 +24,23 @@ class Estimate:
         mean: In the unit of the values.
         sd: Standard deviation of one seed (n - 1 in the denominator), NaN for a single one.
         n: Number of values.
+        interval: 95 % t interval of the mean over seeds, NaN for a single one.
     """
 
     mean: float
     sd: float
     n: int
+    interval: tuple[float, float]
 
 
 @dataclass(frozen=True)
-class PairedTest:
-    """Two models compared on the same images.
+class PictureTest:
+    """Two trained models compared on the same pictures: it tells of other pictures, never of other seeds.
 
     Attributes:
-        n: Images with a score from both.
+        n: Pictures with a score from both.
         difference: Mean of first - second, in the unit of the scores.
-        low: Lower end of the bootstrap interval of ``difference``.
+        low: Lower end of the 95 % t interval of ``difference`` over pictures.
         high: Upper end.
         p_value: Of the two-sided Wilcoxon signed-rank test.
     """
@@ -58,7 +61,8 @@ def mean_and_sd(values: Sequence[float]) -> Estimate:
     if not values:
         raise ValueError("mean_and_sd of no value")
     sd = float(np.std(values, ddof=1)) if len(values) > 1 else math.nan
-    return Estimate(mean=float(np.mean(values)), sd=sd, n=len(values))
+    low, high = t_interval(values)
+    return Estimate(mean=float(np.mean(values)), sd=sd, n=len(values), interval=(float(low), float(high)))
 
 
 def floor_corrected_gain(
@@ -132,43 +136,28 @@ def separation(better: Sequence[float], worse: Sequence[float], *, higher_is_bet
     return math.copysign(math.inf, gap)
 
 
-def bootstrap_interval(
-    values: ArrayLike, *, level: float = 0.95, resamples: int = 2000, seed: int = 0
-) -> tuple[float, float]:
-    """Return the percentile bootstrap interval of the mean of ``values`` [N]; NaN if there are fewer than two."""
-    sample = np.asarray(values, dtype=float)
-    if sample.size < 2:
-        return math.nan, math.nan
-    result = stats.bootstrap(
-        (sample,),
-        np.mean,
-        confidence_level=level,
-        n_resamples=resamples,
-        method="percentile",
-        batch=max(1, 2_000_000 // sample.size),
-        rng=np.random.default_rng(seed),
-    )
-    return float(result.confidence_interval.low), float(result.confidence_interval.high)
+def trained_models_on_pictures(first: ArrayLike, second: ArrayLike) -> PictureTest:
+    """Compare two trained models by their scores [N] of the same pictures; those without a score (NaN) are left out.
 
-
-def paired_test(first: ArrayLike, second: ArrayLike, *, seed: int = 0) -> PairedTest:
-    """Compare two models by their scores [N] of the same images; images without a score (NaN) are left out.
+    Methods that are equal leave models that differ, by the noise of their seeds: of such models this calls many
+    different, rightly. For methods see ``petl_bench.report.over_seeds``.
 
     Args:
-        first: Scores of the one model, in the order of the images.
+        first: Scores of the one model, in the order of the pictures.
         second: Scores of the other, in the same order.
-        seed: Of the bootstrap.
 
     Raises:
         ValueError: The two have different lengths.
     """
     one, other = np.asarray(first, dtype=float), np.asarray(second, dtype=float)
     if one.shape != other.shape or one.ndim != 1:
-        raise ValueError(f"paired_test needs two vectors of one length, got {one.shape} and {other.shape}")
+        raise ValueError(
+            f"trained_models_on_pictures needs two vectors of one length, got {one.shape} and {other.shape}"
+        )
     differences = (one - other)[np.isfinite(one) & np.isfinite(other)]
-    low, high = bootstrap_interval(differences, seed=seed)
+    low, high = t_interval(differences)
     mean = float(np.mean(differences)) if differences.size else math.nan
-    return PairedTest(n=differences.size, difference=mean, low=low, high=high, p_value=_signed_rank(differences))
+    return PictureTest(differences.size, mean, float(low), float(high), _signed_rank(differences))
 
 
 def _signed_rank(differences: NDArray[np.float64]) -> float:

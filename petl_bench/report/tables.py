@@ -11,7 +11,8 @@ from petl_bench import escape
 from petl_bench.records.run import Ledger
 from petl_bench.report.aggregate import Column, Row
 from petl_bench.report.analysis import Analysis
-from petl_bench.report.paired import PairedRow
+from petl_bench.report.over_pictures import PictureRow
+from petl_bench.report.over_seeds import OverSeeds
 from petl_bench.report.stats import Estimate
 
 NOTHING = "-"
@@ -53,9 +54,48 @@ def narrow_table(analysis: Analysis) -> pd.DataFrame:
     return whole.filter(items=[name for name in whole.columns if name in NARROW or name in tasks])
 
 
-def paired_table(analysis: Analysis) -> pd.DataFrame:
-    """Return the comparison with the reference over images: a line per row, a column per task."""
-    lines = [(line.label, f"{line.column.name} ({line.column.unit})", _paired_cell(line)) for line in analysis.paired]
+def seeds_table(compared: OverSeeds) -> pd.DataFrame:
+    """Return the comparison over seeds: a line per row, tiers, and the difference from the reference."""
+    lines: list[tuple[str, ...]] = []
+    for label, tier in compared.tiers.items():
+        pair = compared.between(compared.reference, label) or compared.between(label, compared.reference)
+        if pair is None:
+            lines.append((label, tier, *[NOTHING] * 4))
+            continue
+        turn = -1 if pair.first == compared.reference else 1
+        low, high = sorted(turn * end for end in pair.interval)
+        share = [one if turn > 0 else 1 - one for one in pair.better]
+        ends = sorted(share[1:])
+        difference = f"{turn * pair.difference:+.2f}"
+        lines.append(
+            (
+                label,
+                tier,
+                difference if math.isnan(low) else f"{difference} ({low:+.2f} to {high:+.2f})",
+                f"{pair.p_holm:.3g}",
+                f"{100 * share[0]:.0f} % ({100 * ends[0]:.0f} to {100 * ends[1]:.0f})",
+                str(len(pair.seeds)),
+            )
+        )
+    order = [name for pair in compared.pairs for name in (pair.first, pair.second)]
+    lines.sort(key=lambda line: order.index(line[0]))
+    reference = compared.reference
+    header = ["method", "tier", f"delta_m beyond {reference} (% points)", "p (Holm)", f"P(better than {reference})"]
+    return pd.DataFrame(lines, columns=[*header, "seeds"], dtype=str)
+
+
+def better_table(compared: OverSeeds) -> pd.DataFrame:
+    """Return in how many of the seeds that two rows share the one of the line was better than that of the column."""
+    labels = list(dict.fromkeys(name for pair in compared.pairs for name in (pair.first, pair.second)))
+    lines = [[first, *(_wins(compared, first, second) for second in labels)] for first in labels]
+    return pd.DataFrame(lines, columns=["P(line better than column)", *labels], dtype=str)
+
+
+def pictures_table(analysis: Analysis) -> pd.DataFrame:
+    """Return the comparison with the reference over pictures: a line per row, a column per task."""
+    lines = [
+        (line.label, f"{line.column.name} ({line.column.unit})", _picture_cell(line)) for line in analysis.pictures
+    ]
     cells = pd.DataFrame(lines, columns=["method", "task", "cell"], dtype=str)
     wide = cells.pivot(index="method", columns="task", values="cell").fillna(NOTHING)
     return wide.loc[cells["method"].unique(), cells["task"].unique()].rename_axis(columns=None).reset_index()
@@ -120,7 +160,15 @@ def _estimate(value: Estimate | None, digits: int, *, sign: str = "") -> str:
     return mean if math.isnan(value.sd) else f"{mean} ± {value.sd:.{digits}f}"
 
 
-def _paired_cell(line: PairedRow) -> str:
+def _wins(compared: OverSeeds, first: str, second: str) -> str:
+    pair, back = compared.between(first, second), compared.between(second, first)
+    if pair is None and back is None:
+        return NOTHING
+    share = pair.better[0] if pair else 1 - back.better[0] if back else math.nan
+    return f"{100 * share:.0f} %"
+
+
+def _picture_cell(line: PictureRow) -> str:
     test = line.test
     p_value = "p < 0.001" if test.p_value < 0.001 else f"p = {test.p_value:.3f}"
     return f"{test.difference:+.3g} ({test.low:+.3g} to {test.high:+.3g}), {p_value}"

@@ -10,7 +10,7 @@ from petl_bench.files import appearing_folder
 from petl_bench.report.analysis import Analysis
 from petl_bench.report.figures import draw_delta_m, draw_tasks
 from petl_bench.report.page import Section
-from petl_bench.report.raw import paired_frame, to_frame
+from petl_bench.report.raw import pictures_frame, seeds_frame, to_frame
 from petl_bench.report.runs_figures import MOST_PICTURES, draw_curves, draw_pictures
 from petl_bench.report.style import Colours
 from petl_bench.report.tables import main_table, to_latex, to_markdown
@@ -40,8 +40,10 @@ def write_group(folder: Path, analysis: Analysis, colours: Colours) -> Section:
     (folder / TABLES / f"{stem}.md").write_text(to_markdown(table) + "\n", encoding="utf-8")
     (folder / TABLES / f"{stem}.tex").write_text(to_latex(table), encoding="utf-8")
     to_frame(analysis).map(escape.csv).to_csv(folder / TABLES / f"{stem}.csv", index=False)
-    if analysis.paired:
-        paired_frame(analysis).map(escape.csv).to_csv(folder / TABLES / f"{stem}-paired.csv", index=False)
+    if analysis.seeds:
+        seeds_frame(analysis.seeds).map(escape.csv).to_csv(folder / TABLES / f"{stem}-seeds.csv", index=False)
+    if analysis.pictures:
+        pictures_frame(analysis).map(escape.csv).to_csv(folder / TABLES / f"{stem}-pictures.csv", index=False)
     notes, figures = list(analysis.notes), list[tuple[str, str]]()
     for name, caption, draw in _DRAWINGS:
         path = folder / FIGURES / f"{stem}-{name}.png"

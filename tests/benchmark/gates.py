@@ -10,7 +10,6 @@ import torch
 from petl_bench.backbones.base import Backbone
 from petl_bench.engine.allocator import keep_freed_memory
 from petl_bench.engine.build import build_model
-from petl_bench.measure.cost.fit import interval_of_median
 from petl_bench.measure.cost.laps import Lap
 from petl_bench.measure.cost.latency import MeasurementError, Rounds, interleave
 from petl_bench.measure.cost.objective import objective_of
@@ -18,6 +17,7 @@ from petl_bench.measure.cost.timing import plain_backbone
 from petl_bench.measure.cost.workload import training
 from petl_bench.measure.count.meta import build_on_meta
 from petl_bench.model import MultiTaskModel
+from petl_bench.records.growth import interval_of_median
 
 SWIN_TINY = "swin_tiny_patch4_window7_224"
 THREADS = 2

@@ -12,10 +12,10 @@ import torch.nn.functional as F
 from gates import SWIN_TINY, Gate, Limits, Step, frozen_backbone, model_of
 
 from petl_bench.decoders.segformer import FoldedSegFormer, SegFormer
-from petl_bench.measure.cost.fit import fit
 from petl_bench.measure.cost.peers import peft_switched
 from petl_bench.measure.cost.workload import Mode, frozen_pass, inference, training
 from petl_bench.measure.count.meta import build_on_meta
+from petl_bench.records.growth import fit
 
 pytestmark = pytest.mark.timing
 

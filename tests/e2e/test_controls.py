@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from petl_bench.cli.main import main
-from petl_bench.report.scaling.page import read_scaling
+from petl_bench.records.refit import read_scaling
 from petl_bench.report.scaling.tables import time_tables
 
 # The methods in each other's role: what runs T backbones is said to cost nothing, and the other way round.

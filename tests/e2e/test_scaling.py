@@ -14,13 +14,14 @@ from petl_bench.engine.build import build, task_specs
 from petl_bench.features import Features
 from petl_bench.measure.cost.agreement import DisagreementError
 from petl_bench.measure.cost.flops import forward_work
-from petl_bench.measure.cost.label import contradiction
 from petl_bench.measure.cost.objective import objective_of
 from petl_bench.measure.cost.record import scale
 from petl_bench.measure.cost.work import count_method
 from petl_bench.measure.cost.workload import Setup, inference, training
+from petl_bench.records.labels import contradiction
+from petl_bench.records.refit import read_scaling
 from petl_bench.records.scaling import ScalingRecord
-from petl_bench.report.scaling.page import PAGE, read_scaling, write_scaling, write_scaling_record
+from petl_bench.report.scaling.page import PAGE, write_scaling, write_scaling_record
 from petl_bench.testing import Subject
 
 TASKS = (1, 2, 4)

@@ -1,4 +1,4 @@
-"""``reports/main`` is what the committed records give, and the README says what it says."""
+"""``reports`` are what the committed records give, and the README says what they say."""
 
 from pathlib import Path
 
@@ -6,7 +6,9 @@ import pandas as pd
 import pytest
 
 from petl_bench.plan import read_experiment
+from petl_bench.records.refit import read_scaling
 from petl_bench.report import Report, report
+from petl_bench.report.scaling.page import CURVES, PAGE, RECORD, write_scaling
 from petl_bench.report.tables import to_markdown
 from petl_bench.signed import LIST, listed_in
 
@@ -39,3 +41,13 @@ def test_the_table_of_the_readme_is_that_of_the_page(again: Report) -> None:
     left_out += ["% of 4 backbones", "floor-corrected gain (%) ↑", "train seconds", "seeds"]
     table = group.table.drop(columns=left_out)
     assert to_markdown(table) in (ROOT / "README.md").read_text("utf-8")
+
+
+def test_the_committed_page_of_scaling_is_made_again_from_the_committed_record(tmp_path: Path) -> None:
+    committed = ROOT / "reports" / "scaling"
+    record = read_scaling(committed / RECORD)
+    assert record is not None
+    write_scaling(record, tmp_path)
+    assert (tmp_path / PAGE).read_text("utf-8") == (committed / PAGE).read_text("utf-8")
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / CURVES), pd.read_csv(committed / CURVES), rtol=1e-9)
+    assert "2 processes are too few for an interval" in (committed / PAGE).read_text("utf-8")

@@ -336,18 +336,18 @@ def test_a_difference_between_environments_is_named(tmp_path: Path):
     assert "0123456789ab with uncommitted changes" in text
 
 
-def test_rows_are_paired_with_the_reference_over_images(usual_report: Report):
+def test_trained_models_are_compared_with_the_reference_over_pictures(usual_report: Report):
     text = page(usual_report)
-    assert "### Paired over images" in text
+    assert "### These trained models, over pictures" in text
     header = next(line for line in text.splitlines() if line.startswith("| method") and "delta_m" not in line)
     names = ["method", "semseg (%)", "human_parts (%)", "saliency (%)", "normals (deg)"]
     assert [cell.strip() for cell in header.strip("|").split("|")] == names
-    (path,) = (path for path in usual_report.files if path.name.endswith("-paired.csv"))
+    (path,) = (path for path in usual_report.files if path.name.endswith("-pictures.csv"))
     lines = pd.read_csv(path).set_index(["label", "task"])
     # The images' noise is that of the seed, so it is gone from the difference; normals are better lower.
     assert lines.loc[("vmt", "semseg"), "better_by"] == pytest.approx(1.0, abs=1e-5)
     assert lines.loc[("vmt", "normals"), "better_by"] == pytest.approx(0.4, abs=1e-5)
-    assert set(lines["images"]) == {24}
+    assert set(lines["pictures"]) == {24}
     assert "single" not in lines.index.get_level_values("label")
 
 

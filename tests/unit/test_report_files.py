@@ -10,7 +10,7 @@ from report_store import ROLES, full_store, make, page, text_of, usual, write
 
 from petl_bench.cli.main import main
 from petl_bench.errors import UsageError
-from petl_bench.measure.cost.label import exact_fields
+from petl_bench.records.labels import exact_fields
 from petl_bench.records.run import Environment
 from petl_bench.records.scaling import ScalingRecord, ScalingRow
 from petl_bench.records.store import CURVE, PICTURE
@@ -77,7 +77,7 @@ def test_damaged_curves_scores_and_pictures_are_left_out(tmp_path: Path):
             (folder / name).write_bytes(b"PK\x03\x04 no")
     made = report([store], tmp_path / "out", ROLES)
     assert not any("predictions" in path.name for path in made.files)
-    assert "Paired over images" not in page(made)
+    assert "over pictures" not in page(made)
 
 
 def test_other_image_sizes_make_another_group_with_files_of_its_own(tmp_path: Path):

@@ -151,57 +151,41 @@ def test_separation_of_equal_seeds_is_all_or_nothing(better: float, expected: fl
     assert stats.separation([better, better], [2.0, 2.0], higher_is_better=True) == expected
 
 
-def test_bootstrap_interval_is_close_to_the_normal_one_for_many_values():
-    values = np.random.default_rng(0).normal(5.0, 2.0, size=2000)
-    low, high = stats.bootstrap_interval(values)
-    error = 1.96 * values.std(ddof=1) / math.sqrt(2000)
-    assert low == pytest.approx(values.mean() - error, abs=0.02)
-    assert high == pytest.approx(values.mean() + error, abs=0.02)
-
-
-def test_bootstrap_interval_is_the_same_for_the_same_seed():
-    values = np.random.default_rng(0).normal(size=50)
-    assert stats.bootstrap_interval(values, seed=4) == stats.bootstrap_interval(values, seed=4)
-    assert stats.bootstrap_interval(values, seed=4) != stats.bootstrap_interval(values, seed=5)
-
-
-def test_bootstrap_interval_of_one_value_is_unknown():
-    assert all(math.isnan(end) for end in stats.bootstrap_interval([1.0]))
-
-
-def test_paired_test_finds_a_small_shift_that_is_common_to_all_images():
+def test_pictures_show_a_small_shift_that_is_common_to_all_images():
     generator = np.random.default_rng(1)
     second = generator.normal(50.0, 20.0, size=200)
     first = second + 0.5 + generator.normal(0.0, 0.2, size=200)
-    found = stats.paired_test(first, second)
+    found = stats.trained_models_on_pictures(first, second)
     assert found.n == 200
     assert found.difference == pytest.approx(np.mean(first - second))
     assert 0.4 < found.low < found.difference < found.high < 0.6
     assert found.p_value < 1e-10
 
 
-def test_paired_test_of_five_gains_has_the_exact_two_sided_p_value():
-    assert stats.paired_test([2.0, 4.0, 6.0, 8.0, 10.0], [1.0, 2.0, 3.0, 4.0, 5.0]).p_value == pytest.approx(2 / 2**5)
+def test_pictures_of_five_gains_has_the_exact_two_sided_p_value():
+    assert stats.trained_models_on_pictures(
+        [2.0, 4.0, 6.0, 8.0, 10.0], [1.0, 2.0, 3.0, 4.0, 5.0]
+    ).p_value == pytest.approx(2 / 2**5)
 
 
-def test_paired_test_changes_sign_when_the_two_change_places():
+def test_pictures_changes_sign_when_the_two_change_places():
     generator = np.random.default_rng(2)
     first, second = generator.normal(size=40), generator.normal(size=40)
-    there, back = stats.paired_test(first, second), stats.paired_test(second, first)
+    there, back = stats.trained_models_on_pictures(first, second), stats.trained_models_on_pictures(second, first)
     assert there.difference == pytest.approx(-back.difference)
     assert there.p_value == pytest.approx(back.p_value)
 
 
-def test_paired_test_leaves_out_images_without_a_score():
-    found = stats.paired_test([1.0, math.nan, 3.0], [0.0, 5.0, 1.0])
+def test_pictures_leaves_out_images_without_a_score():
+    found = stats.trained_models_on_pictures([1.0, math.nan, 3.0], [0.0, 5.0, 1.0])
     assert (found.n, found.difference) == (2, pytest.approx(1.5))
 
 
-def test_paired_test_of_equal_scores_finds_nothing():
-    found = stats.paired_test([1.0, 2.0, 3.0], [1.0, 2.0, 3.0])
+def test_pictures_of_equal_scores_finds_nothing():
+    found = stats.trained_models_on_pictures([1.0, 2.0, 3.0], [1.0, 2.0, 3.0])
     assert (found.difference, found.low, found.high, found.p_value) == (0.0, 0.0, 0.0, 1.0)
 
 
-def test_paired_test_refuses_different_lengths():
+def test_pictures_refuses_different_lengths():
     with pytest.raises(ValueError, match="one length"):
-        stats.paired_test([1.0, 2.0], [1.0])
+        stats.trained_models_on_pictures([1.0, 2.0], [1.0])

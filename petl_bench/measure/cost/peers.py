@@ -19,12 +19,12 @@ from petl_bench.engine.allocator import keep_freed_memory
 from petl_bench.engine.build import build_model
 from petl_bench.errors import UsageError
 from petl_bench.features import Features
-from petl_bench.measure.cost.fit import interval_of_median
 from petl_bench.measure.cost.laps import Lap
 from petl_bench.measure.cost.latency import interleave
 from petl_bench.measure.cost.work import plain_backbone
 from petl_bench.measure.cost.workload import Step, frozen_pass, inference, materialise
 from petl_bench.measure.count.meta import MetaModel, build_on_meta
+from petl_bench.records.growth import interval_of_median
 
 PEFT = "peft LoRA, switched"
 REFERENCE = "frozen backbone"

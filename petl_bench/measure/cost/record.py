@@ -9,12 +9,12 @@ import torch
 from petl_bench.engine.environment import environment
 from petl_bench.measure.cost.agreement import agreements, require_agreement
 from petl_bench.measure.cost.flops import Work
-from petl_bench.measure.cost.label import contradiction, controls_missed, exact_fields, timed_fields, without_labels
 from petl_bench.measure.cost.latency import noise
 from petl_bench.measure.cost.timing import REFERENCE, Timed, plain_step, prepare, time_method
 from petl_bench.measure.cost.work import Costs, count_backbone, count_method
 from petl_bench.measure.cost.workload import Setup
 from petl_bench.measure.count.meta import build_on_meta
+from petl_bench.records.labels import contradiction, controls_missed, exact_fields, timed_fields, without_labels
 from petl_bench.records.scaling import Agreement, Samples, ScalingRecord, ScalingRow
 
 UNITS = {"macs": "macs", "elementwise": "operations", "bytes": "bytes", "memory": "bytes", "parameters": "parameters"}

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from petl_bench.records.growth import ENOUGH_PROCESSES
+from petl_bench.records.refit import read_scaling
 from petl_bench.records.scaling import ScalingRecord
 from petl_bench.report.scaling.figure import draw_scaling, range_of
 from petl_bench.report.scaling.tables import agreement_table, time_tables, work_table
@@ -22,11 +24,11 @@ _PAGE = """\
 {where}.
 
 m is the cost of one task more, relative to one pass of the plain frozen backbone (inference) or to the same part of the
-method's own step with one task (training), with its 95 % bootstrap interval over the rounds of every process. The cost
-ratio is the cost with {most} tasks over that with {fewest}. Labels hold for these numbers of tasks alone: *constant*
-(nothing added by count, and the interval holds 0), *near-constant* (at most 3 % a task), *sub-linear* (3 to 50 %),
-*linear* (50 % and more), *none* (the interval does not decide). The encoder's label says nothing of the total: every
-task brings a decoder.
+method's own step with one task (training), with its 95 % t interval over the lines of the processes. The cost ratio
+is the cost with {most} tasks over that with {fewest}. Labels hold for these numbers of tasks alone and need the whole
+interval: *constant* (nothing added by count, and the interval holds 0 and lies within 3 % a task), *near-constant*
+(within 3 % a task), *sub-linear* (3 to 50 %), *linear* (50 % and more), *none* (the interval does not decide). The
+encoder's label says nothing of the total: every task brings a decoder.
 
 {notes}
 {figure}{times}{work}{agreement}
@@ -65,14 +67,6 @@ def write_scaling_record(record: ScalingRecord, folder: Path) -> None:
     draft.replace(folder / RECORD)
 
 
-def read_scaling(path: Path) -> ScalingRecord | None:
-    """Read one record; None if the file is not one."""
-    try:
-        return ScalingRecord.model_validate_json(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-
-
 def scaling_section(folders: Sequence[Path], out: Path) -> str:
     """Write the newest scaling record of the stores below ``out``, and return what the report's page shows of it."""
     found = [record for folder in folders if (record := read_scaling(folder / SCALING / RECORD)) is not None]
@@ -97,6 +91,7 @@ def scaling_notes(record: ScalingRecord) -> list[str]:
     ]
     if any(row.phase == "train" for row in record.rows):
         notes.append(_training_step(record.balancer))
+    notes += _on_processes(record)
     if record.noise is not None:
         notes.append(f"Noise: the plain backbone's pass over itself spreads by {100 * record.noise:.1f} % (quartiles).")
     else:
@@ -115,6 +110,19 @@ def _training_step(balancer: str | None) -> str:
         f"`{balancer}`, backward pass. Losses belong to the decoders, what the balancer does with gradients of the "
         "encoder belongs to the encoder."
     )
+
+
+def _on_processes(record: ScalingRecord) -> list[str]:
+    number = record.processes
+    if not 0 < number < ENOUGH_PROCESSES:
+        return []
+    wanted = f"take at least {ENOUGH_PROCESSES} (`petl-bench scaling --processes {ENOUGH_PROCESSES}`)"
+    if number == 1:
+        return [f"**One process:** the intervals are over its rounds and say nothing of another process; {wanted}."]
+    return [
+        f"**{number} processes are too few for an interval that both holds and is narrow:** those shown hold, and many "
+        f"are too wide for a label; {wanted}."
+    ]
 
 
 def _where(record: ScalingRecord) -> str:

@@ -1,11 +1,16 @@
 """Labels of growth on curves whose slope is known."""
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
+from scipy.stats import theilslopes
 
-from petl_bench.measure.cost.fit import fit, interval_of_median, verdict
-from petl_bench.measure.cost.label import contradiction, controls_missed, without_labels
-from petl_bench.records.scaling import ScalingRow
+from petl_bench.records.growth import fit, interval_of_median, verdict
+from petl_bench.records.labels import contradiction, controls_missed, without_labels
+from petl_bench.records.refit import read_scaling, refitted
+from petl_bench.records.scaling import ScalingRecord, ScalingRow
 
 TASKS = (1, 2, 4, 8, 16)
 
@@ -44,6 +49,13 @@ def test_one_wild_round_does_not_move_the_line() -> None:
 )
 def test_labels(slope: float, exact: float, label: str) -> None:
     assert verdict(fit(TASKS, rounds(slope, noise=0.002)), exact_slope=exact) == label
+
+
+def test_the_line_of_one_process_is_that_of_scipy() -> None:
+    ratios = rounds(0.3, noise=0.2)
+    theirs: Any = theilslopes(np.median(ratios, axis=0), TASKS, method="joint")
+    line = fit(TASKS, ratios)
+    assert (line.slope, line.intercept) == pytest.approx((theirs.slope, theirs.intercept))
 
 
 def test_what_the_noise_hides_gets_no_label() -> None:
@@ -103,11 +115,41 @@ def test_the_interval_of_a_median_holds_it() -> None:
     assert high - low < 0.02
 
 
-def test_an_interval_resamples_rounds_within_their_process() -> None:
-    """Two processes that differ, and do not vary within: mixing them would give the slope a spread."""
-    one, other = np.asarray([[1.0 + t for t in TASKS]] * 5), np.asarray([[1.0 + 2 * t for t in TASKS]] * 5)
-    ratios = np.concatenate([one, other])
-    low, high = fit(TASKS, ratios, processes=(5, 5)).interval
-    assert low == high
-    low, high = fit(TASKS, ratios).interval
-    assert low < high
+def test_the_interval_is_that_of_the_lines_of_the_processes() -> None:
+    """Three processes that differ, and do not vary within: slopes 1, 2 and 6 of t with two degrees of freedom."""
+    ratios = np.concatenate([np.asarray([[1.0 + slope * t for t in TASKS]] * 5) for slope in (1.0, 2.0, 6.0)])
+    line = fit(TASKS, ratios, processes=(5, 5, 5))
+    reach = 4.302652729911275 * np.sqrt((4 + 1 + 9) / 2) / np.sqrt(3)
+    assert line.slope == pytest.approx(3.0)
+    assert line.interval == pytest.approx((3.0 - reach, 3.0 + reach))
+
+
+def test_a_wide_interval_around_zero_is_not_constant() -> None:
+    ratios = np.asarray([[1.0 + slope * t for t in TASKS] for slope in (-0.1, 0.0, 0.1)])
+    wide, narrow = fit(TASKS, ratios, processes=(1, 1, 1)), fit(TASKS, 1 + (ratios - 1) / 20, processes=(1, 1, 1))
+    assert verdict(wide, exact_slope=0.0) == "none"
+    assert verdict(narrow, exact_slope=0.0) == "constant"
+    assert verdict(narrow, exact_slope=1.0) == "near-constant"
+
+
+def test_what_saves_much_with_every_task_is_not_near_constant() -> None:
+    line = fit(TASKS, np.asarray([[2.0 - 0.1 * t for t in TASKS]] * 3), processes=(1, 1, 1))
+    assert verdict(line, exact_slope=1.0) == "none"
+
+
+def test_records_of_rounds_alone_are_fitted_again_when_they_are_read() -> None:
+    """The committed record has two processes; vmt had slopes of 0.14 % and 1.92 %, and the interval of one."""
+    path = Path(__file__).resolve().parents[2] / "reports" / "scaling" / "scaling.json"
+    old, new = ScalingRecord.model_validate_json(path.read_text("utf-8")), read_scaling(path)
+    assert new is not None
+    assert (old.schema_version, new.schema_version) == (1, 2)
+    timed = {(one.label, one.phase, one.part): one for one in new.rows if one.metric == "latency"}
+    vmt = timed["vmt", "infer", "encoder"]
+    assert vmt.relative_marginal_cost == pytest.approx((0.0014 + 0.0192) / 2, abs=1e-4)
+    assert vmt.interval[1] - vmt.interval[0] > 0.2
+    assert vmt.verdict == "none"
+    assert timed["adapter:scope=shared", "infer", "encoder"].verdict == "constant"
+    assert timed["lora", "infer", "encoder"].verdict == "linear"
+    counted = [one for one in old.rows if one.metric != "latency"]
+    assert [one for one in new.rows if one.metric != "latency"] == counted
+    assert refitted(new) == new

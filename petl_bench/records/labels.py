@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from petl_bench.measure.cost.fit import Line, fit, verdict
+from petl_bench.records.growth import NEAR_CONSTANT, Line, fit, verdict
 from petl_bench.records.scaling import Growth, Samples, ScalingRow
 
 CEILING = (0.8, 1.25)  # relative marginal cost of a control that runs T backbones
@@ -89,7 +89,7 @@ def controls_missed(rows: Sequence[ScalingRow], controls: Mapping[str, str]) -> 
         if row.metric != "latency" or row.part != "encoder":
             continue
         cost = "relative marginal cost {:.3f} to {:.3f}".format(*row.interval)
-        if row.method == controls.get("floor") and row.verdict not in ("constant", "near-constant"):
+        if row.method == controls.get("floor") and row.relative_marginal_cost > NEAR_CONSTANT:
             missed.append(f"{row.method} ({row.phase}) should cost nothing per task: {cost}")
         if row.method == controls.get("ceiling") and not CEILING[0] <= row.relative_marginal_cost <= CEILING[1]:
             missed.append(f"{row.method} ({row.phase}) should cost one backbone per task: {cost}")
