@@ -261,7 +261,7 @@ def test_report_can_be_called_before_and_after_its_package_is_imported() -> None
     [
         ({"method": "vtm"}, "Did you mean 'vmt'"),
         ({"budget": "smok"}, "Did you mean 'smoke'"),
-        ({"tasks": 9}, "1 to 6 are allowed"),
+        ({"tasks": 17}, "1 to 16 are allowed"),
         ({"tasks": ["semsge"]}, "Did you mean 'semseg'"),
         ({"trian": {"steps": 2}}, "Did you mean 'train'"),
     ],

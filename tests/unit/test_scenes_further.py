@@ -20,6 +20,7 @@ from petl_bench.data.scenes.primitives import SceneBuilder, Vector
 from petl_bench.data.scenes.render import look
 from petl_bench.data.scenes.room import Room
 from petl_bench.data.scenes.shade import Light, Sensor
+from petl_bench.data.scenes.sheet import contact_sheet
 from petl_bench.data.scenes.views import Camera
 from petl_bench.data.transforms import flip
 
@@ -333,3 +334,14 @@ def test_the_version_of_further_labels_moves_no_first_one():
     for domain, first in LABELS.items():
         assert list(golden[f"scenes/1/{domain}/train"]) == ["image", *first]
         assert list(golden[f"scenes/1/further/1/{domain}/train"]) == list(FURTHER)
+
+
+def test_a_sheet_has_a_column_for_the_image_and_every_label():
+    picture = render("target", "train", 0, 16, [*LABELS["target"], *FURTHER])
+    sheet = contact_sheet([picture, picture], zoom=2)
+    heading = sheet.shape[0] - 2 * 32
+    assert 0 < heading < 20
+    assert sheet.shape[1:] == (17 * 32, 3)
+    columns = [sheet[heading : heading + 32, start : start + 32] for start in range(0, 17 * 32, 32)]
+    assert np.array_equal(columns[0][::2, ::2], picture.image)
+    assert all(len(np.unique(column)) > 1 for column in columns)

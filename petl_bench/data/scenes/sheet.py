@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from petl_bench.data.scenes.render import Picture
 
@@ -19,11 +19,18 @@ _COLOURS = np.array(
 
 
 def contact_sheet(pictures: list[Picture], zoom: int) -> NDArray[np.uint8]:
-    """One row a picture: the image, then every label, each pixel ``zoom`` pixels wide."""
+    """The names, then one row a picture: the image and every label, each pixel ``zoom`` pixels wide."""
     rows = [np.concatenate([p.image, *(_view(n, a) for n, a in p.labels.items())], axis=1) for p in pictures]
-    return np.concatenate(rows, axis=0).repeat(zoom, axis=0).repeat(zoom, axis=1)
+    sheet = np.concatenate(rows, axis=0).repeat(zoom, axis=0).repeat(zoom, axis=1)
+    names, width = ("image", *pictures[0].labels), pictures[0].image.shape[1] * zoom
+    heading = Image.new("RGB", (sheet.shape[1], _HEADING), "white")
+    for column, name in enumerate(names):
+        ImageDraw.Draw(heading).text((column * width + 2, 1), name, fill="black")
+    return np.concatenate([np.asarray(heading), sheet], axis=0)
 
 
+_HEADING = 14
+"""Height of the names in pixels."""
 _RANGES = {"normals": (-1.0, 1.0), "depth": (0.0, 6.0), "shading": (0.0, 2.0), "height": (-2.0, 2.0)}
 """What is black and what is white, of numbers that are not between 0 and 1."""
 _CLASSES = ("semseg", "human_parts", "material", "orientation", "curvature", "layout")
