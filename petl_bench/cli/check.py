@@ -9,16 +9,18 @@ from rich.console import Console
 
 from petl_bench import plugins
 from petl_bench.backbones.base import in_words
-from petl_bench.cli.support import NO, YES, write_support
+from petl_bench.cli.support import NO, PROPERTIES, YES, write_support
 from petl_bench.config import validate_section
 from petl_bench.errors import UsageError, unknown_name
 from petl_bench.terminal import bar, print_rows, print_table
 from petl_bench.testing.checks import CHECKS, SLOW_CHECKS, promise
 from petl_bench.testing.find import find_method, subjects
+from petl_bench.testing.properties import properties
 from petl_bench.testing.subject import IMAGE_SIZES, TINY, Subject, tiny_backbone
 from petl_bench.testing.verdict import BUILDS, Verdict, judge, judge_all
 
 ALL = "all"
+SEEN = ("tasks", "start", "backward")
 
 
 @dataclass(frozen=True)
@@ -56,11 +58,16 @@ def check(
     found, broken = _every_method(family) if asked == ALL else (_one_method(asked, family, settings), [])
     checked = broken + _run(found, slow=slow)
     if write:
+        write_support(properties_of_all(found), PROPERTIES)
         write_support(support_rows({(one.method, one.family): all(v.passed for v in one.verdicts) for one in checked}))
     if form != "table":
         print_rows([row for one in checked for row in _rows(one)], form, "")
     else:
         _print_summary(checked) if asked == ALL else _print_properties(checked)
+        for subject, one in zip(found, checked[len(broken) :], strict=True) if asked != ALL else ():
+            if one.verdicts[0].passed:
+                seen = properties(subject)
+                print(f"seen on {one.family}: " + ", ".join(f"{key} {seen[key]}" for key in SEEN))
     return all(verdict.passed for one in checked for verdict in one.verdicts)
 
 
@@ -133,6 +140,12 @@ def support_rows(kept: Mapping[tuple[str, str], bool]) -> list[dict[str, str]]:
             said = {"supported": YES if holds else NO, "reason": reason}
             rows.append({"method": name, "network": network, "family": backbone.family, **said})
     return rows
+
+
+def properties_of_all(found: Sequence[Subject]) -> list[dict[str, str]]:
+    """Return what is seen of every method, each on the first of its networks."""
+    first = {subject.method.name: subject for subject in reversed(found)}
+    return [properties(first[name]) for name in dict.fromkeys(subject.method.name for subject in found)]
 
 
 def _rows(checked: Checked) -> list[dict[str, Any]]:

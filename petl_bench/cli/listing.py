@@ -1,17 +1,20 @@
 """What ``petl-bench list`` says. Reads files as text; imports no torch."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from petl_bench import plan, plugins
 from petl_bench.backbones.names import SEEN_IN_PRETRAINING, backbone_names
+from petl_bench.cli.support import read_properties
 
 
 def rows_of(kind: str, experiments: Path) -> list[dict[str, Any]]:
     """Return one row for everything of a kind."""
     match kind:
         case "methods":
-            return [_method(listing) for listing in plugins.listings("methods").values()]
+            seen = read_properties()
+            return [_method(listing, seen.get(name, {})) for name, listing in plugins.listings("methods").items()]
         case "backbones":
             return [vars(known) for known in backbone_names().values()]
         case "tasks":
@@ -31,11 +34,12 @@ def rows_of(kind: str, experiments: Path) -> list[dict[str, Any]]:
             return [{"name": name, "summary": listing.summary} for name, listing in plugins.listings(kind).items()]
 
 
-def _method(listing: plugins.Listing) -> dict[str, Any]:
+def _method(listing: plugins.Listing, seen: Mapping[str, str]) -> dict[str, Any]:
     return {
         "name": listing.name,
         "executions": list(listing.attributes.get("executions", ("shared",))),
         "scopes": list(listing.attributes.get("scopes", ("shared",))),
+        "seen": [f"{key} {seen[key]}" for key in ("tasks", "start", "backward") if key in seen],
         "needs": list(listing.attributes.get("needs", ())),
         "paper": listing.attributes.get("paper", ""),
         "summary": listing.summary,

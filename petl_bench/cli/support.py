@@ -1,4 +1,4 @@
-"""Which method runs on which family of backbones: a committed table, which ``petl-bench check all --write`` computes.
+"""What ``petl-bench check all --write`` computes: which method runs on which network, and what is seen of it there.
 
 Reads and writes text; imports no torch.
 """
@@ -12,21 +12,27 @@ from petl_bench.files import appearing
 from petl_bench.terminal import print_table
 
 TABLE = Path(__file__).parents[1] / "backbones" / "support.csv"
-FIELDS = ("method", "network", "family", "supported", "reason")
 YES, NO = "yes", "no"
+PROPERTIES = Path(__file__).parents[1] / "testing" / "properties.csv"
 
 
 def read_support(path: Path = TABLE) -> list[dict[str, str]]:
-    """Return one row a method and network of the kit: whether the method keeps its promises there, or why it cannot."""
+    """Return the rows of a table: by default one a method and network, whether promises are kept there, or why not."""
     with path.open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
 
 
 def write_support(rows: Sequence[dict[str, Any]], path: Path = TABLE) -> None:
-    """Write the table in place of an older one."""
+    """Write a table in place of an older one."""
     with appearing(path) as scratch, scratch.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerows([FIELDS, *([row[field] for field in FIELDS] for row in rows)])
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def read_properties(path: Path = PROPERTIES) -> dict[str, dict[str, str]]:
+    """Return, by method, what the kit saw of it with its defaults: tasks, start, backward."""
+    return {row["method"]: row for row in read_support(path)}
 
 
 def print_support(rows: Sequence[dict[str, str]]) -> None:

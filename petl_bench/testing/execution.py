@@ -35,6 +35,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from petl_bench.backbones.base import Backbone
+from petl_bench.backward import trunk_kept
 from petl_bench.features import Features
 from petl_bench.method import Method
 from petl_bench.testing.subject import TASKS, Subject
@@ -118,23 +119,7 @@ def _see(subject: Subject, tasks: tuple[str, ...]) -> Seen:
     # Fused attention is taken apart, because torch's counter does not know it on the CPU.
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter, work:
         features = method(subject.images())
-    return Seen(method, features, counter.get_total_flops(), work.elements, _kept(method, parameters, subject.images()))
-
-
-@torch.enable_grad()
-def _kept(method: Method, parameters: Mapping[str, Tensor], images: Tensor) -> frozenset[str]:
-    """Return which parameters a training step keeps: a frozen matrix is kept where the gradient passes through it."""
-    names = {_storage(parameter): name for name, parameter in parameters.items()}
-    kept: set[str] = set()
-
-    def pack(tensor: Tensor) -> Tensor:
-        kept.update(names[storage] for storage in [_storage(tensor)] if storage in names)
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        method.train()(images)
-    method.eval()
-    return frozenset(kept)
+    return Seen(method, features, counter.get_total_flops(), work.elements, trunk_kept(method, subject.images()))
 
 
 def _is_activation(module: nn.Module) -> bool:

@@ -19,16 +19,26 @@ def identity_at_start(subject: Subject) -> None:
     plain = subject.backbone()
     if method.feature_info != plain.stages:
         raise NotApplicable("the decoders read other features than the backbone's own")
-    images = subject.images()
-    pyramid: Pyramid = plain(images)
-    expected: dict[str, Pyramid] = dict.fromkeys(TASKS, pyramid)
+    distance = distance_at_start(subject)
     if method.identity_at_start:
-        return _require_equal_pyramids(method(images), expected, SAME_START, "the plain backbone")
+        assert distance is None, distance
+    elif distance is None:
+        raise AssertionError("the features equal the plain backbone's, while the method says that it starts elsewhere")
+    else:
+        raise NotApplicable("the method starts elsewhere, as it says")
+
+
+def distance_at_start(subject: Subject) -> str | None:
+    """Return where the features before training differ from the plain backbone's; None if nowhere."""
+    images = subject.images()
+    pyramid: Pyramid = subject.backbone()(images)
     try:
-        _require_equal_pyramids(method(images), expected, SAME_START, "the plain backbone")
-    except AssertionError:
-        raise NotApplicable("the method starts elsewhere, as it says") from None
-    raise AssertionError("the features equal the plain backbone's, while the method says that it starts elsewhere")
+        _require_equal_pyramids(
+            subject.build().method(images), dict.fromkeys(TASKS, pyramid), SAME_START, "the plain backbone"
+        )
+    except AssertionError as error:
+        return str(error)
+    return None
 
 
 def batch_independence(subject: Subject) -> None:
@@ -55,17 +65,26 @@ def task_order(subject: Subject) -> None:
 
 def number_of_tasks(subject: Subject) -> None:
     """A task among three predicts what it predicts alone with the same weights, unless the method says otherwise."""
+    coupled = coupling(subject)
+    if not subject.build().method.couples_tasks:
+        assert coupled is None, coupled
+    elif coupled is None:
+        raise AssertionError("no task depends on the others, while the method says that they couple")
+    else:
+        raise NotApplicable("a task depends on which others there are, as the method says")
+
+
+def coupling(subject: Subject) -> str | None:
+    """Return which task predicts something else alone, with the same weights; None if none does."""
     model = disturb(subject.build())
     predictions = model(subject.images())
     for t, task in enumerate(TASKS):
         alone = alone_from(subject, model, t)
         try:
             require_equal({task: predictions[task]}, alone(subject.images()), 2e-5, f"{task} alone")
-        except AssertionError:
-            if model.method.couples_tasks:
-                raise NotApplicable("a task depends on which others there are, as the method says") from None
-            raise
-    assert not model.method.couples_tasks, "no task depends on the others, while the method says that they couple"
+        except AssertionError as error:
+            return str(error)
+    return None
 
 
 def interleaved(subject: Subject) -> None:

@@ -44,6 +44,14 @@ def gradients(subject: Subject) -> None:
 
 def task_isolation(subject: Subject) -> None:
     """The loss of one task sends nothing into what belongs to another, unless the method says that tasks couple."""
+    reached = reached_by_others(subject)
+    if reached is not None and subject.build().method.couples_tasks:
+        raise NotApplicable("the loss of a task reaches what belongs to others, as the method says")
+    assert reached is None, reached
+
+
+def reached_by_others(subject: Subject) -> str | None:
+    """Return what of a task the loss of another one reaches; None if nothing."""
     model = disturb(subject.build())
     owned = model.method.owned()
     losses(model(subject.images()))[TASKS[0]].backward()
@@ -51,9 +59,9 @@ def task_isolation(subject: Subject) -> None:
         held = {**owned.private[task], **dict(model.decoders[task].named_parameters(task))}
         reached = [name for name, p in held.items() if p.grad is not None and bool(p.grad.any())]
         reached += [name for name, p in owned.stacked.items() if p.grad is not None and bool(p.grad[t].any())]
-        if reached and model.method.couples_tasks:
-            raise NotApplicable("the loss of a task reaches what belongs to others, as the method says")
-        assert not reached, f"the loss of {TASKS[0]} reaches {reached[0]} of {task}"
+        if reached:
+            return f"the loss of {TASKS[0]} reaches {reached[0]} of {task}"
+    return None
 
 
 def state_round_trip(subject: Subject) -> None:

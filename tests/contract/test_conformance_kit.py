@@ -16,11 +16,16 @@ from methods.mtlora import MTLoRA
 from methods.side import Side
 from methods.single import Single
 from methods.vmt import VMT
+from petl_bench import plugins
 from petl_bench.backbones.base import Backbone, StageInfo
+from petl_bench.backward import trunk_kept
+from petl_bench.cli.support import read_properties
 from petl_bench.features import Features, Keyed
 from petl_bench.method import Counts, Method
 from petl_bench.testing import CHECKS, SLOW_CHECKS, NotApplicable, Subject, check_method
 from petl_bench.testing.execution import RULES
+from petl_bench.testing.properties import properties
+from petl_bench.testing.subject import IMAGE_SIZES
 from petl_bench.testing.verdict import judge
 
 LEAK: list[Tensor] = []
@@ -278,6 +283,32 @@ def test_what_does_not_re_enter_the_trunk_is_beside_it(path: str) -> None:
     other = Subject(declaring("tapped", VMT), subject.config, "swin")
     verdict = judge("tapped", lambda: CHECKS["execution_as_declared"](other))
     assert "that is side" in verdict.detail
+
+
+@pytest.mark.parametrize(
+    ("method", "seen"),
+    [
+        (VMT, {"tasks": "isolated", "start": "pre-trained", "backward": "through the trunk"}),
+        (Side, {"tasks": "isolated", "start": "pre-trained", "backward": "beside the trunk"}),
+        (SaysThatTasksCouple, {"tasks": "isolated"}),
+        (SaysThatItStartsElsewhere, {"start": "pre-trained"}),
+        (DividesByTheNumberOfTasks, {"tasks": "coupled", "start": "elsewhere"}),
+        (LeaksAcrossTasks, {"tasks": "coupled"}),
+        (declaring("side", VMT), {"backward": "through the trunk"}),
+    ],
+)
+def test_properties_are_seen_whatever_a_method_says(method: type[Method], seen: dict[str, str]) -> None:
+    assert properties(subject_of(method)).items() >= seen.items()
+
+
+@pytest.mark.parametrize("name", plugins.listings("methods"))
+def test_the_committed_table_of_properties_is_what_methods_say_and_the_kit_holds_them_to(name: str) -> None:
+    row = read_properties()[name]
+    method = subject_of(plugins.load("methods", name), row["network"]).build().method
+    images = torch.rand(1, 3, *[IMAGE_SIZES[row["network"]]] * 2)
+    assert row["tasks"] == ("coupled" if method.couples_tasks else "isolated")
+    assert row["start"] == ("pre-trained" if method.identity_at_start else "elsewhere")
+    assert row["backward"] == ("through the trunk" if trunk_kept(method, images) else "beside the trunk")
 
 
 def test_an_exempt_parameter_may_have_no_gradient() -> None:
