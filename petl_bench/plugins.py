@@ -6,6 +6,7 @@ harness's own folders.
 
 import ast
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -19,6 +20,8 @@ from petl_bench.errors import UsageError, unknown_name
 from petl_bench.plan import Vocabulary
 
 ENTRY_POINTS = "petl_bench.methods"
+SHIPPED = "builtin"
+"""The entry point of the methods that come with petl-bench."""
 MARKER = "PETL_BENCH_API"
 API = 1
 CONTRACTS = {  # the module that holds the contract and the registry of a kind
@@ -53,30 +56,49 @@ def listings(kind: str) -> dict[str, Listing]:
     """Return every plug-in of a kind (``methods``, ``tasks``, ``datasets``, ``decoders``) by name.
 
     Raises:
-        UsageError: A package of methods is missing or is not one, or two files register one name.
+        UsageError: The package of the shipped ones is missing, or another one hides it.
     """
-    found: dict[str, Listing] = {}
-    packages = _method_packages() if kind == "methods" else [(OWN_PACKAGES[kind], _folder(OWN_PACKAGES[kind]))]
-    variable = kind.upper()
+    return _found(kind)[0]
+
+
+def set_aside(kind: str) -> tuple[str, ...]:
+    """Return in words which packages, files and names of a kind are left out, so that the others can be used."""
+    return _found(kind)[1]
+
+
+def _found(kind: str) -> tuple[dict[str, Listing], tuple[str, ...]]:
+    own = [(OWN_PACKAGES[kind], _folder(OWN_PACKAGES[kind]))] if kind in OWN_PACKAGES else []
+    packages, aside = (own, list[str]()) if own else _method_packages()
+    by_name: dict[str, list[Listing]] = {}
     for package, folder in packages:
-        for listing in _parse_folder(package, folder, variable):
-            if listing.name in found:
-                raise UsageError(
-                    f"Two files register the {kind[:-1]} {listing.name!r}: {found[listing.name].module} and "
-                    f"{listing.module}. Rename one of them."
-                )
-            found[listing.name] = listing
-    return dict(sorted(found.items()))
+        for path, module in _files(package, folder):
+            try:
+                for listing in _parse_file(path, module, kind.upper(), path.stat().st_mtime_ns):
+                    by_name.setdefault(listing.name, []).append(listing)
+            except (OSError, ValueError, SyntaxError, RecursionError, MemoryError) as error:
+                aside.append(f"{str(path)!r} cannot be read: {type(error).__name__}: {error}")
+    for name in [name for name, there in by_name.items() if len(there) > 1]:
+        modules = " and ".join(listing.module for listing in by_name.pop(name))
+        aside.append(f"Two files register the {kind[:-1]} {name!r}: {modules}. Rename one of them.")
+    return {name: there[0] for name, there in sorted(by_name.items())}, tuple(aside)
 
 
 def load(kind: str, name: str) -> Any:
     """Return the class that is registered as ``name``, importing the file that registers it.
 
     Raises:
-        UsageError: There is no such name.
+        UsageError: There is no such name, or its file cannot be imported.
     """
     if name not in _present(kind):
-        import_module(_require(kind, name).module)
+        listing = _require(kind, name)
+        try:
+            import_module(listing.module)
+        except Exception as error:  # whatever a file of somebody else's does when it is imported
+            at = traceback.extract_tb(error.__traceback__)[-1]
+            raise UsageError(
+                f"The {kind[:-1]} {name!r} cannot be used: importing {listing.module} ends in {type(error).__name__}: "
+                f"{error} ({at.filename}, line {at.lineno}).\nType: petl-bench list {kind}   for the others"
+            ) from error
     return getattr(import_module(CONTRACTS[kind]), kind.upper())[name]
 
 
@@ -118,7 +140,8 @@ def _present(kind: str) -> Any:
 def _require(kind: str, name: str) -> Listing:
     found = listings(kind)
     if name not in found:
-        raise unknown_name(kind[:-1], name, found, command=f"petl-bench list {kind}")
+        unknown = unknown_name(kind[:-1], name, found, command=f"petl-bench list {kind}")
+        raise UsageError("\n".join([str(unknown), *(f"Left out: {words}" for words in set_aside(kind))]))
     return found[name]
 
 
@@ -152,20 +175,33 @@ def vocabulary(names: Mapping[str, str], root: Path | None = None) -> Vocabulary
     )
 
 
-def _method_packages() -> list[tuple[str, Path]]:
-    packages: list[tuple[str, Path]] = []
+def _method_packages() -> tuple[list[tuple[str, Path]], list[str]]:
+    """Return the packages of methods, and in words those that are left out; without the shipped one nothing goes."""
+    packages, aside = list[tuple[str, Path]](), list[str]()
     for entry in sorted(set(metadata.entry_points(group=ENTRY_POINTS)), key=lambda entry: (entry.name, entry.value)):
-        folder = _folder(entry.value)
-        marker = _literals(ast.parse((folder / "__init__.py").read_text(encoding="utf-8")).body).get(MARKER)
-        if marker != API:
-            expected = entry.dist.locate_file(entry.value) if entry.dist else "unknown"
-            raise UsageError(
-                f"The package {entry.value!r} found at {str(folder)!r} is not a package of methods for petl-bench: "
-                f"its __init__.py does not say {MARKER} = {API}. The one that was installed belongs at "
-                f"{str(expected)!r}.\nAnother package of that name hides it: remove or rename {str(folder)!r}."
-            )
-        packages.append((entry.value, folder))
-    return packages
+        try:
+            packages.append((entry.value, _marked_folder(entry)))
+        except (ImportError, ValueError) as error:  # of which a UsageError is one
+            if entry.name == SHIPPED:
+                raise
+            aside.append(f"methods of {entry.name!r}: {error}")
+    return packages, aside
+
+
+def _marked_folder(entry: metadata.EntryPoint) -> Path:
+    folder = _folder(entry.value)
+    try:
+        said = _literals(ast.parse((folder / "__init__.py").read_text(encoding="utf-8")).body).get(MARKER)
+    except (OSError, ValueError, SyntaxError) as error:
+        raise UsageError(f"{str(folder / '__init__.py')!r} cannot be read: {type(error).__name__}: {error}") from None
+    if said != API:
+        expected = entry.dist.locate_file(entry.value) if entry.dist else "unknown"
+        raise UsageError(
+            f"The package {entry.value!r} found at {str(folder)!r} is not a package of methods for petl-bench: "
+            f"its __init__.py does not say {MARKER} = {API}. The one that was installed belongs at "
+            f"{str(expected)!r}.\nAnother package of that name hides it: remove or rename {str(folder)!r}."
+        )
+    return folder
 
 
 def _folder(package: str) -> Path:
@@ -181,12 +217,12 @@ def _folder(package: str) -> Path:
     return Path(spec.origin).parent
 
 
-def _parse_folder(package: str, folder: Path, variable: str) -> Iterator[Listing]:
+def _files(package: str, folder: Path) -> Iterator[tuple[Path, str]]:
+    """Yield the files that may register something, with the names of their modules."""
     for path in sorted(folder.rglob("*.py")):
         relative = path.relative_to(folder).with_suffix("")
-        if any(part.startswith("_") for part in relative.parts):
-            continue
-        yield from _parse_file(path, ".".join([package, *relative.parts]), variable, path.stat().st_mtime_ns)
+        if not any(part.startswith("_") for part in relative.parts):
+            yield path, ".".join([package, *relative.parts])
 
 
 @cache
@@ -231,7 +267,7 @@ def _literals(body: list[ast.stmt]) -> dict[str, Any]:
             ):
                 try:
                     values[name] = ast.literal_eval(value)
-                except ValueError:
+                except (ValueError, TypeError):
                     continue
             case _:
                 pass

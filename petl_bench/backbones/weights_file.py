@@ -66,6 +66,12 @@ def tensors_for(trunk: Any, path: Path) -> tuple[dict[str, Tensor], tuple[str, .
             f"network, first {more[0]!r}, so it is of a larger or another one.\nType: petl-bench list backbones"
         )
     taken = {key: state[key] for key in own}
+    unusable = next((key for key, tensor in taken.items() if not bool(torch.isfinite(tensor).all())), None)
+    if unusable is not None:
+        raise UsageError(
+            f"The weights file {str(path)!r} holds NaN or infinity, first in {unusable!r}: nothing can be trained from "
+            "it.\nType: another file, or --set backbone.weights=random"
+        )
     return taken, tuple(f"{path.name}: {line}" for line in _changes(there, taken, wrappers))
 
 
@@ -100,6 +106,11 @@ def content_hash(path: Path) -> str:
 
 def _read(path: Path) -> dict[str, Tensor]:
     """Read a file; half precision becomes float32, so that one network has one hash."""
+    if path.exists() and not path.is_file():
+        raise UsageError(
+            f"The weights file {str(path)!r} is no regular file but a folder, a pipe or a device.\n"
+            "A safetensors file is expected."
+        )
     try:
         state = load_file(path)
     except (OSError, SafetensorError) as error:

@@ -314,7 +314,7 @@ def list_command(
     format_: FormatOption = Format.TABLE,
 ) -> None:
     """List what there is."""
-    from petl_bench import plan
+    from petl_bench import plan, plugins
     from petl_bench.cli.listing import rows_of
     from petl_bench.cli.support import print_support, read_support
 
@@ -328,6 +328,8 @@ def list_command(
         print_support(read_support())
     else:
         print_as(read_support() if support else rows_of(kind, plan.experiments_folder()), format_, kind)
+    for words in plugins.set_aside(kind) if kind in plugins.CONTRACTS else ():
+        typer.echo(f"left out: {words}", err=True)
 
 
 @app.command("check")

@@ -59,7 +59,7 @@ def teach(images: np.ndarray, folder: Path, tell: Callable[[int], None]) -> list
             mean, std = (x.view(1, -1, 1, 1).half() for x in (sample.mean(1), sample.std(1).clamp(min=1e-3)))
             with appearing(path) as scratch:
                 np.save(scratch, features.sub_(mean).div_(std).numpy())
-    return [np.load(path, mmap_mode="r") for path in paths]
+    return [np.load(path, mmap_mode="r", allow_pickle=False) for path in paths]
 
 
 def teacher_file() -> Path:

@@ -26,7 +26,7 @@ def distributed(subject: Subject) -> None:
     expected = _gradients(disturb(subject.build()), subject.images(BATCH), slice(None))
     with tempfile.TemporaryDirectory() as folder:
         spawn(_train_one_half, (subject, folder), nprocs=PROCESSES)
-        seen: dict[str, Tensor] = torch.load(Path(folder) / "gradients")
+        seen: dict[str, Tensor] = torch.load(Path(folder) / "gradients", weights_only=True)
     assert seen.keys() == expected.keys(), f"gradients of {len(seen)} parameters, not of {len(expected)}"
     for name, gradient in expected.items():
         gap = (seen[name] - gradient).abs().max().item()

@@ -49,7 +49,7 @@ def open_whole(folder: Path, shapes: Shapes, *, digests: bool) -> Arrays:
                 raise DamagedError(f"{path.name} has {size} bytes instead of {listed[name]['bytes']}")
             if digests and _digest(path) != listed[name]["sha256"]:
                 raise DamagedError(f"{path.name} is not what was written")
-            array = np.load(path, mmap_mode="r")
+            array = np.load(path, mmap_mode="r", allow_pickle=False)
             if array.dtype != np.dtype(dtype) or array.shape != shape:
                 raise DamagedError(f"{path.name} holds {array.dtype} {array.shape} instead of {dtype} {shape}")
             arrays[name] = array

@@ -27,7 +27,7 @@ Files = Mapping[str, Path]
 
 def fill(files: Files, domain: str, split: str, indices: range, size: int) -> int:
     """Render the pictures ``indices`` into the arrays of ``files``, each into its row; returns how many they are."""
-    arrays = {name: np.load(path, mmap_mode="r+") for name, path in files.items()}
+    arrays = {name: np.load(path, mmap_mode="r+", allow_pickle=False) for name, path in files.items()}
     for index in indices:
         picture = render(domain, split, index, size, [name for name in arrays if name != "image"])
         for name, array in arrays.items():
