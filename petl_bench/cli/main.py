@@ -32,7 +32,7 @@ from petl_bench.cli.options import (
     settings_of,
 )
 from petl_bench.cli.scaling import bench_peers_command, scaling_command
-from petl_bench.cli.store import store_command
+from petl_bench.cli.store import app as store_app
 from petl_bench.cli.sweep import status_command, sweep_command
 from petl_bench.cli.tasks import seeds_of, tasks_of_a_run, tasks_or_channels
 from petl_bench.config import RunConfig, merge
@@ -297,7 +297,7 @@ def claims_command(format_: FormatOption = Format.TABLE) -> None:
 
 app.command("sweep")(sweep_command)
 app.command("status")(status_command)
-app.command("store")(store_command)
+app.add_typer(store_app, name="store")
 app.command("scaling")(scaling_command)
 app.command("groups")(groups_command)
 app.add_typer(data_app, name="data")

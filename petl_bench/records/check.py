@@ -49,7 +49,7 @@ def problems(store: Path) -> Iterator[Problem]:
         if folder.name.startswith("."):
             yield from _of_working(folder)
         elif (folder / RECORD).exists():
-            what = _of_run(folder)
+            what = wrong_in(folder, folder.name)
             if what:
                 yield Problem(folder, what, "quarantine")
 
@@ -76,14 +76,14 @@ def repair(store: Path, problem: Problem) -> str:
     return ""
 
 
-def _of_run(folder: Path) -> str:
-    """Return what is wrong with a run's folder, "" if nothing is."""
+def wrong_in(folder: Path, name: str) -> str:
+    """Return what is wrong with a run's folder that is called so in its store, "" if nothing is."""
     record = read_record(folder / RECORD)
     if record is None:
         return f"{RECORD} is no record of this version, or damaged"
     if not is_sound(record):
         return f"{RECORD} holds values that no run has"
-    if record.folder_name != folder.name and _schema_of(folder) == SCHEMA_VERSION:  # older ones had other hashes
+    if record.folder_name != name and _schema_of(folder) == SCHEMA_VERSION:  # older ones had other hashes
         return f"its record belongs to {record.folder_name}"
     if not _is_identified(record):
         return "its fingerprint is not that of its settings: the record was edited"

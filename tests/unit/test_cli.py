@@ -21,7 +21,11 @@ FLAGS = {
         "--launcher", "--jobs", "--seeds", "--retry", "--budget", "--set", "--device", "--root", "--out", "--dry-run",
     },
     "status": {"--format"},
-    "store": {"--repair"},
+    "store": set(),
+    "store check": {"--repair"},
+    "store diff": {"--format"},
+    "store pack": set(),
+    "store unpack": set(),
     "report": {"--out", "--experiment", "--metric", "--strict"},
     "params": {
         "--method", "--backbone", "--dataset", "--tasks", "--decoder", "--set", "--format", "--by", "--explain",
