@@ -9,6 +9,7 @@ from torch import Tensor
 from torchmetrics.classification import BinaryRecall, BinarySpecificity, MulticlassJaccardIndex
 from torchmetrics.regression import MeanAbsoluteError, MeanSquaredError
 
+import petl_bench
 from petl_bench.data.geometry import REAL_WITHOUT_TRUTH
 from petl_bench.data.scenes import FURTHER, PART_NAMES, SEMSEG_CLASSES, SUBSTANCES
 from petl_bench.data.scenes.dataset import Scenes
@@ -224,3 +225,20 @@ def test_the_trivial_predictor_is_at_least_as_good_as_random_ones(name: str) -> 
 def test_the_trivial_class_of_a_place_is_the_most_frequent_one_there(name: str) -> None:
     label = torch.tensor([[[1, 0, 255]], [[1, 3, 255]], [[2, 3, 4]]])
     assert task_of(name).decode(task_of(name).trivial([label])[None]).tolist() == [[[1, 3, 4]]]
+
+
+def test_a_run_of_sixteen_tasks_trains_and_scores_all_of_them(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("PETL_BENCH_CACHE", str(tmp_path / "cache"))
+    record = petl_bench.run(
+        method="decoders",
+        backbone={"name": "embedded", "weights": "random"},
+        decoder={"width": 8},
+        dataset={"image_size": 32, "train_images": 4, "test_images": 2},
+        tasks=16,
+        budget="smoke",
+        train={"steps": 1, "batch_size": 2},
+        out=tmp_path / "runs",
+    )
+    assert record.status == "finished"
+    assert list(record.metrics) == list(Scenes.tasks)
+    assert record.data_hash == "scenes/1/further/1"
