@@ -4,6 +4,7 @@ Paper: Xie et al., 2021, SegFormer, https://arxiv.org/abs/2105.15203 (section 3.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -18,10 +19,10 @@ FEW_PIXELS = 2048  # of the finest maps of a batch, up to which decoders run fas
 
 
 def upsampled_sum(maps: Sequence[Tensor]) -> Tensor:
-    """Add maps [B, C, H_s, W_s] at the size of the first, which is the finest."""
+    """Add maps [B, C, H_s, W_s] to the first, in place: at its size, which is the finest."""
     total = maps[0]
     for coarse in maps[1:]:
-        total = total + F.interpolate(coarse, total.shape[-2:], mode="bilinear", align_corners=False)
+        total += F.interpolate(coarse, total.shape[-2:], mode="bilinear", align_corners=False)
     return total
 
 
@@ -84,8 +85,9 @@ class SegFormer(Decoder):
     """z = ReLU(BN(W_fuse [up(W_s f_s + b_s)]_s)); prediction = W_out z + b_out.
 
     A bilinear upsampling has weights that sum to one and acts on each channel alone, so it commutes with 1x1
-    convolutions: every level is projected *and fused* at its own resolution and upsampled once. The result is the
-    textbook form's, at a fraction of its cost.
+    convolutions; and nothing stands between projection and fusion. So every level is projected *and fused* at its own
+    resolution by one matrix, W_fuse,s W_s, and upsampled once. The result is the textbook form's, at a fraction of its
+    cost; the parameters are those of the textbook form.
     """
 
     class Config(DecoderConfig):
@@ -103,12 +105,15 @@ class SegFormer(Decoder):
 
     def forward(self, pyramid: Pyramid) -> Tensor:
         """Map levels [B, C_s, H_s, W_s] to predictions [B, channels, H_0, W_0]."""
-        slices = self.fuse.weight.chunk(len(self.project), dim=1)
+        projections: list[Any] = list(self.project)
+        fuse = self.fuse.weight.flatten(1)
+        bias = fuse @ torch.cat([project.bias for project in projections])
+        slices = fuse.chunk(len(projections), dim=1)
         own = [
-            F.conv2d(project(level), weight)
-            for project, level, weight in zip(self.project, pyramid, slices, strict=True)
+            F.conv2d(level, (part @ project.weight.flatten(1))[:, :, None, None], bias if s == 0 else None)
+            for s, (project, level, part) in enumerate(zip(projections, pyramid, slices, strict=True))
         ]
-        return self.predict(F.relu(self.norm(upsampled_sum(own))))
+        return self.predict(self.norm(upsampled_sum(own)).relu_())
 
     def expected_macs(self, pixels: Sequence[int]) -> int:
         """One matrix [W, C_s] a pixel of every level, and W_out a pixel of the finest."""

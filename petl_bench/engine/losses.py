@@ -20,5 +20,7 @@ def task_losses(
     whole: Mapping[str, Tensor] | None = None,
 ) -> dict[str, Tensor]:
     """Return the unweighted losses by task, or what a part of the ``whole`` batch's labels adds to its losses."""
-    everything = labels if whole is None else whole
-    return {task: spec.loss(predictions[task].float(), labels[task], everything[task]) for task, spec in specs.items()}
+    return {
+        task: spec.loss(predictions[task].float(), labels[task], None if whole is None else whole[task])
+        for task, spec in specs.items()
+    }

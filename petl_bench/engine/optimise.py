@@ -32,7 +32,8 @@ def optimiser(model: MultiTaskModel, config: TrainConfig) -> Adam:
                 "weight_decay": config.weight_decay if decays else 0.0,
             }
             for (kind, decays), parameters in groups.items()
-        ]
+        ],
+        fused=True,
     )
 
 

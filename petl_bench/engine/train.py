@@ -95,7 +95,8 @@ class Loop:
         """
         with self.accelerator.autocast():
             predictions = of_all(self._prepared(batch.images), self.accelerator)
-        labels, all_labels = (of_all(one.labels, self.accelerator) for one in (batch, whole or batch))
+        labels = of_all(batch.labels, self.accelerator)
+        all_labels = None if whole is None or whole is batch else of_all(whole.labels, self.accelerator)
         return task_losses(self.specs, predictions, labels, all_labels)
 
     def validate(self, scored: Callable[[], Mapping[str, Mapping[str, float]]]) -> None:

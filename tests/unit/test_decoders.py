@@ -34,6 +34,21 @@ def test_segformer_equals_its_textbook_form_in_training_and_inference() -> None:
         torch.testing.assert_close(decoder(levels), textbook(decoder, levels), rtol=0, atol=1e-5)
 
 
+def test_one_matrix_a_level_has_the_values_and_gradients_of_the_textbook_form_to_rounding() -> None:
+    """In double precision, every parameter and input, the running statistics as well."""
+    torch.manual_seed(0)
+    decoder = SegFormer(STAGES, 5, SegFormer.Config(name="segformer", width=12)).double()
+    levels = tuple(level.double().requires_grad_() for level in pyramid())
+    found: list[list[torch.Tensor]] = []
+    for forward in (decoder, lambda one: textbook(decoder, one)):
+        decoder.norm.reset_running_stats()
+        prediction = forward(levels)
+        gradients = torch.autograd.grad(prediction.square().sum(), [*decoder.parameters(), *levels])
+        found.append([prediction, *gradients, *(buffer.clone() for buffer in decoder.buffers())])
+    for own, expected in zip(*found, strict=True):
+        torch.testing.assert_close(own, expected, rtol=1e-10, atol=1e-10)
+
+
 def test_the_folded_decoder_equals_the_textbook_form() -> None:
     torch.manual_seed(0)
     decoder, levels = SegFormer(STAGES, 5, SegFormer.Config(name="segformer", width=12)), pyramid()
