@@ -65,7 +65,7 @@ def sweep_command(
     configs = [plan.plan(one, plugins.vocabulary) for one in plan.expand(read, asked)]
     where = LAUNCHERS[launcher](read.launch, jobs)
     store = Store(out)
-    found = survey(store, where.jobs(configs), retry_failed=retry is Retry.FAILED)
+    found = survey(store, (where.preview if dry_run else where.jobs)(configs), retry_failed=retry is Retry.FAILED)
     if dry_run:
         print_as(_rows(found), Format.TABLE, f"{experiment}: {len(found.runs)} runs in {out}")
     typer.echo(_summary(found), err=not dry_run)

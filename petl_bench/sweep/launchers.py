@@ -2,6 +2,8 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
 
 from petl_bench.config import RunConfig
 from petl_bench.errors import UsageError
@@ -33,6 +35,10 @@ class Launcher(ABC):
     def jobs(self, configs: Sequence[RunConfig]) -> tuple[Job, ...]:
         """Return the runs with what they are given."""
 
+    def preview(self, configs: Sequence[RunConfig]) -> tuple[Job, ...]:
+        """Return the runs as far as they are known before anything is connected to."""
+        return self.jobs(configs)
+
     @abstractmethod
     def run(self, store: Store, jobs: Sequence[Job], show: Show) -> dict[str, bool] | None:
         """Do the planned runs and return whether each is finished; None if they are left to others."""
@@ -54,9 +60,14 @@ class LocalLauncher(Launcher):
 class RayLauncher(Launcher):
     """Tasks of a Ray cluster."""
 
-    def __init__(self, launch: Launch, at_once: int | None) -> None:
-        super().__init__(launch, at_once)
-        self._ray = connect(cores_here(), launch.retries)
+    @cached_property
+    def _ray(self) -> Any:
+        return connect(cores_here(), self.launch.retries)
+
+    def preview(self, configs: Sequence[RunConfig]) -> tuple[Job, ...]:
+        """Return the runs with what they ask for; which of it a node has, the cluster says."""
+        asked = any(config.runtime.device.startswith("cuda") for config in configs)
+        return jobs_of(configs, cores=ENOUGH, gpus=ENOUGH if asked else len(gpus_here()))
 
     def jobs(self, configs: Sequence[RunConfig]) -> tuple[Job, ...]:
         """Return the runs with what they are given."""

@@ -11,6 +11,7 @@ from petl_bench.records.status import State, status_of
 from petl_bench.records.store import Store
 from petl_bench.sweep.estimate import seconds_of
 from petl_bench.sweep.job import Job
+from petl_bench.sweep.machine import gpus_here
 
 
 @dataclass(frozen=True)
@@ -46,14 +47,17 @@ def survey(store: Store, jobs: Sequence[Job], *, retry_failed: bool) -> Survey:
     """Look up every run in the store."""
     states = {job.name: status_of(store.folder, job.name) for job in jobs}
     records = _records(store)
-    here = environment(torch.device("cuda" if any(job.gpus for job in jobs) else "cpu"), "")
+    device = "cuda" if any(job.gpus for job in jobs) else "cpu"
+    # A machine that only submits may have no accelerator; then nothing tells on what kind the runs will be.
+    here = environment(torch.device(device), "") if device == "cpu" or gpus_here() else None
     runs: list[Planned] = []
     for job in jobs:
         status = states[job.name]
         state = None if status is None else status.state
         is_final = store.find(job.name) is not None or (state == "failed" and not retry_failed)
         plain = job.config.model_dump(mode="json")
-        runs.append(Planned(job, state, not is_final, None if is_final else seconds_of(plain, records, here)))
+        seconds = None if is_final or here is None else seconds_of(plain, records, here)
+        runs.append(Planned(job, state, not is_final, seconds))
     return Survey(tuple(runs))
 
 

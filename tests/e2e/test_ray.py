@@ -15,9 +15,7 @@ from petl_bench.records.working import CHECKPOINT, header_of
 from petl_bench.sweep.job import Job, jobs_of, plan_into
 from petl_bench.sweep.ray import largest_node, run_on_ray
 
-ray = pytest.importorskip("ray", reason="the extra `ray` is not installed")
-Cluster = pytest.importorskip("ray.cluster_utils").Cluster
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.cluster]
 
 
 def smoke(**sections: object) -> RunConfig:
@@ -34,9 +32,19 @@ def smoke(**sections: object) -> RunConfig:
     return plan.plan(merge(settings, sections), plugins.vocabulary)
 
 
+@pytest.fixture(scope="module")
+def ray() -> Any:
+    try:
+        import ray
+        import ray.cluster_utils
+    except ImportError:
+        pytest.fail("Ray is not installed. Type: pip install -e '.[dev,ray,slurm]'")
+    return ray
+
+
 @pytest.fixture
-def cluster() -> Iterator[Any]:
-    nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+def cluster(ray: Any) -> Iterator[Any]:
+    nodes = ray.cluster_utils.Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
     nodes.add_node(num_cpus=1)
     ray.init(address=nodes.address, log_to_driver=False)
     yield nodes
@@ -67,7 +75,9 @@ class KillingANode:
             self.cluster.remove_node(node, allow_graceful=False)
 
 
-def test_a_node_that_is_killed_costs_no_run_and_a_run_that_fails_is_not_repeated(cluster: Any, tmp_path: Path) -> None:
+def test_a_node_that_is_killed_costs_no_run_and_a_run_that_fails_is_not_repeated(
+    ray: Any, cluster: Any, tmp_path: Path
+) -> None:
     store = Store(tmp_path / "runs")
     configs = [smoke(seed=seed) for seed in range(3)]
     configs.append(smoke(seed=3, train={"learning_rate": {"decoder": 1e30}}))

@@ -1,4 +1,4 @@
-"""Runs in jobs of submitit's, on its local executor and, where there is one, on a real Slurm."""
+"""Runs in jobs of submitit's, on its local executor and on a real Slurm."""
 
 import shutil
 import signal
@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -19,10 +20,20 @@ from petl_bench.records.working import CHECKPOINT, header_of
 from petl_bench.sweep.job import Job, jobs_of, plan_into
 from petl_bench.sweep.slurm import Pack, _array_size, submit
 
-pytest.importorskip("submitit", reason="the extra `slurm` is not installed")
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.cluster, pytest.mark.usefixtures("submitit")]
 LONG = 1200  # steps, of which a job has time for half or so
-on_slurm = pytest.mark.skipif(shutil.which("sbatch") is None, reason="no Slurm is installed here")
+
+
+@pytest.fixture(scope="module")
+def submitit() -> None:
+    if find_spec("submitit") is None:
+        pytest.fail("submitit is not installed. Type: pip install -e '.[dev,ray,slurm]'")
+
+
+@pytest.fixture
+def slurm() -> None:
+    if shutil.which("sbatch") is None:
+        pytest.fail("Slurm is not installed: slurmctld, slurmd and munge of the distribution, running on one node.")
 
 
 def smoke(**sections: object) -> RunConfig:
@@ -96,7 +107,7 @@ def test_code_that_changed_in_the_queue_is_refused(tmp_path: Path) -> None:
     assert store.find(jobs[0].name) is None
 
 
-@on_slurm
+@pytest.mark.usefixtures("slurm")
 def test_jobs_of_a_real_slurm_are_packed_split_timed_out_and_finished(tmp_path: Path) -> None:
     """Runs in packs of two, arrays no larger than the site allows, and one run that is longer than its job may take."""
     store = Store(tmp_path / "runs")

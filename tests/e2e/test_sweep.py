@@ -51,6 +51,17 @@ def records(store: Path) -> dict[str, RunRecord]:
     return {name: one for name, one in read.items() if one is not None}
 
 
+def test_a_dry_run_on_ray_needs_no_ray(
+    experiment: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)  # as where it is not installed
+    arguments = ["sweep", str(experiment), "--launcher", "ray", "--out", str(tmp_path / "runs"), "--device", "cuda"]
+    assert typed(*arguments, "--dry-run") == 0
+    assert "3 runs: 3 new; 3 to do" in capsys.readouterr().out
+    assert typed(*arguments) == 2
+    assert "Ray is not installed" in capsys.readouterr().err
+
+
 def test_a_sweep_does_what_is_left_records_what_fails_and_retries_it_when_asked(
     experiment: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
