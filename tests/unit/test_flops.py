@@ -89,3 +89,30 @@ def test_gradients_of_a_grouped_convolution_cost_what_its_forward_pass_does(grou
     with tallied() as tally:
         layer(image).sum().backward()
     assert tally.work.macs == 3 * (2 * 25 * 8 * 9 * 8 // groups)
+
+
+def test_a_result_that_was_looked_up_is_what_the_operation_returns() -> None:
+    """Shapes, strides, types and aliases: of numbers of another type, of channels last, of what is written in place."""
+    half = torch.empty(2, 3, 4, 4, dtype=torch.float16, device="meta")
+    last = torch.empty(2, 3, 4, 4, device="meta").contiguous(memory_format=torch.channels_last)
+    whole = torch.empty(3, dtype=torch.long, device="meta")
+    calls = [
+        lambda: whole + 1,
+        lambda: whole + 1.0,
+        lambda: half * half,
+        lambda: half * last,
+        lambda: torch.nn.functional.gelu(last),
+        lambda: torch.cat([last, last], dim=1),
+        lambda: torch.native_batch_norm(last, None, None, None, None, True, 0.1, 1e-5)[0],
+        lambda: last.sum((2, 3)),
+    ]
+    for call in calls:
+        plain = call()
+        with tallied():
+            kept = [call() for _ in range(2)]
+        for one in kept:
+            assert (one.shape, one.stride(), one.dtype) == (plain.shape, plain.stride(), plain.dtype)
+        assert kept[0] is not kept[1]
+    with tallied():
+        assert last.add_(1) is last
+        assert whole.view(3, 1)._base is whole

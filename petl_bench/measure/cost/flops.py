@@ -18,6 +18,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
+from petl_bench.measure.cost.shapes import on_meta
+
 
 @dataclass(frozen=True)
 class Work:
@@ -97,11 +99,12 @@ class Tally(TorchDispatchMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         """Run one operation and count it."""
-        out = func(*args, **(kwargs or {}))
-        returns = func._schema.returns
-        if any(result.alias_info is not None and not result.alias_info.is_write for result in returns):
-            return out  # a view
+        aliases = [result.alias_info for result in func._schema.returns if result.alias_info is not None]
         packet, name = func._overloadpacket, func._overloadpacket.__name__
+        run = on_meta if not aliases and name not in NOTHING else _run
+        out = run(func, args, kwargs or {})
+        if any(not alias.is_write for alias in aliases):
+            return out  # a view
         results = [x for x in (out if isinstance(out, (tuple, list)) else (out,)) if isinstance(x, Tensor)]
         written = sum(x.numel() * x.element_size() for x in results)
         if packet is torch.ops.aten.convolution_backward:
@@ -114,6 +117,10 @@ class Tally(TorchDispatchMode):
             raise UnknownOperationError(f"The operation {name!r} is on no list: it cannot be counted.")
         self.bytes_written += 0 if name in NOTHING else written
         return out
+
+
+def _run(func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+    return func(*args, **kwargs)
 
 
 def _convolution_backward(gradient: Tensor, image: Tensor, weight: Tensor, *others: Any) -> int:
