@@ -32,7 +32,7 @@ def main_table(analysis: Analysis) -> pd.DataFrame:
     header += ["delta_m (%) ↑", "floor-corrected gain (%) ↑"]
     header += [f"{column.name} (%) ↑" for column in analysis.legacy]
     header += ["train seconds", "seeds"]
-    digits = {column.name: _digits(analysis.rows, column) for column in analysis.columns}
+    digits = {column.name: decimals(analysis.rows, column) for column in analysis.columns}
     rows: list[list[str]] = []
     for row in analysis.rows:
         if row.missing:
@@ -174,6 +174,7 @@ def _picture_cell(line: PictureRow) -> str:
     return f"{test.difference:+.3g} ({test.low:+.3g} to {test.high:+.3g}), {p_value}"
 
 
-def _digits(rows: Sequence[Row], column: Column) -> int:
+def decimals(rows: Sequence[Row], column: Column) -> int:
+    """Return how many decimals a column of scores has: about four figures of the largest."""
     largest = max((abs(row.scores[column.name].mean) for row in rows if column.name in row.scores), default=0.0)
     return 2 if largest >= 10 else 3 if largest >= 1 else 4

@@ -33,10 +33,12 @@ from petl_bench.errors import UsageError
 from petl_bench.plan import Roles
 from petl_bench.report import Report, report
 from petl_bench.report.analysis import Analysis, analyse
+from petl_bench.report.figures import draw_tasks
 from petl_bench.report.groups import comparisons
 from petl_bench.report.load import load
 from petl_bench.report.raw import to_frame
-from petl_bench.report.tables import main_table, to_latex
+from petl_bench.report.stats import Estimate
+from petl_bench.report.tables import decimals, main_table, to_latex
 
 
 @pytest.fixture(scope="module")
@@ -121,6 +123,22 @@ def test_learning_rates_are_in_the_label_only_where_they_differ(tmp_path: Path):
     cases = [*usual("vmt", 0.0, learning_rate=2e-3), *usual("vmt", 0.01), *usual("single", 0.0)]
     labels = set(by_label(analysed(tmp_path, cases)))
     assert {"vmt (learning_rate.method=0.001)", "vmt (learning_rate.method=0.002)", "single"} <= labels
+
+
+@pytest.mark.parametrize(
+    ("mean", "digits"), [(10.0, 2), (-10.0, 2), (9.99, 3), (1.0, 3), (0.99, 4), (0.0, 4), (None, 4)]
+)
+def test_small_scores_have_more_decimals(tmp_path: Path, mean: float | None, digits: int):
+    analysis = analysed(tmp_path, usual("vmt", 0.1))
+    column = analysis.columns[0]
+    scores = {} if mean is None else {column.name: Estimate(mean, 0.1, 3)}
+    assert decimals([replace(analysis.rows[-1], scores=scores)], column) == digits
+
+
+def test_no_figure_is_drawn_of_rows_without_runs(tmp_path: Path):
+    analysis = replace(analysed(tmp_path, usual("vmt", 0.1)), rows=())
+    assert not draw_tasks(analysis, {}, tmp_path / "tasks.png")
+    assert not (tmp_path / "tasks.png").exists()
 
 
 def test_without_a_reference_everything_is_written_with_the_commands_that_make_it(tmp_path: Path):

@@ -8,10 +8,11 @@ import pytest
 from petl_bench.data.scenes import trace
 from petl_bench.data.scenes.arithmetic import Stream
 from petl_bench.data.scenes.intersect import hit_box, hit_capsule, hit_frustum
+from petl_bench.data.scenes.layout import Plan
 from petl_bench.data.scenes.source_rooms import source_room
 from petl_bench.data.scenes.target_rooms import target_room
 from petl_bench.data.scenes.trace import nearest, shadowed
-from petl_bench.data.scenes.views import camera_view, light_view
+from petl_bench.data.scenes.views import Camera, camera_view, light_view
 
 
 def ray(*values: float):
@@ -32,6 +33,11 @@ def ray(*values: float):
         (hit_frustum, (0.0, 0.0, -5.0), (0.0, 0.0, 1.0), -0.25, 5.0 - 0.75),
         (hit_frustum, (0.0, 5.0, 0.9), (0.0, -1.0, 0.0), -0.25, 5.0 + 0.6),
         (hit_frustum, (0.0, 1.5, -5.0), (0.0, 0.0, 1.0), -0.25, np.inf),
+        (hit_frustum, (0.0, 1.0, -5.0), (0.0, 0.0, 1.0), 0.0, 4.0),  # along its end
+        (hit_frustum, (1.0, 0.0, -5.0), (0.0, 0.0, 1.0), 0.0, np.inf),  # along its side
+        (hit_frustum, (0.0, 0.0, 5.0), (0.0, 0.0, 1.0), 0.0, np.inf),  # behind the ray
+        (hit_frustum, (0.0, 0.0, 1.0), (0.0, 0.0, 1.0), 0.0, np.inf),  # where it starts
+        (hit_frustum, (0.0, 0.5, -5.0), (0.0, 0.0, 1.0), -1.0, np.inf),  # beyond the tip, where its cone goes on
     ],
 )
 def test_rays_enter_unit_shapes_where_the_closed_form_says(hit, origin, direction, shape, distance):
@@ -81,3 +87,19 @@ def test_a_primitive_casts_no_shadow_on_itself():
         hits = nearest(alone, view, room.half_x, room.height, room.half_z)
         assert hits.primitive.max() < 6
         assert not shadowed(alone, light_view(room.lights[0].position, hits.position), hits.primitive).any()
+
+
+@pytest.mark.parametrize(
+    ("place", "is_free"),
+    [
+        ((1.5, 0.0), True),  # touches the wall
+        ((-1.5, 1.0), True),
+        ((1.75, 0.0), False),
+        ((0.0, -1.25), False),
+        ((0.0, 0.25), False),  # where another disc lies
+    ],
+)
+def test_a_disc_is_free_inside_the_walls_and_beside_other_discs(place: tuple[float, float], is_free: bool):
+    plan = Plan(Stream(0), 2.0, 1.5, Camera((0.0, 1.0, 0.0), 0.0, 0.0, 1.0))
+    plan.claim(0.0, 0.0, 0.25)
+    assert plan.is_free(*place, 0.5) == is_free
