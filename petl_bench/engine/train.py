@@ -15,13 +15,14 @@ from petl_bench.data.base import Batch, DenseDataset
 from petl_bench.engine.balancers import Balancer, make_balancer
 from petl_bench.engine.batches import batches
 from petl_bench.engine.device import number_types
+from petl_bench.engine.flatness import EndSlopes
 from petl_bench.engine.keep import Nothing, Spent
 from petl_bench.engine.losses import loss_weights, task_losses
 from petl_bench.engine.nonfinite import NonFiniteError, describe, is_finite
 from petl_bench.engine.optimise import ClipPerOwner, optimiser, schedule
 from petl_bench.engine.processes import of_all, prepare_for_processes
 from petl_bench.model import MultiTaskModel
-from petl_bench.records.run import HistoryPoint, ValidationPoint
+from petl_bench.records.run import EndSlope, HistoryPoint, ValidationPoint
 from petl_bench.tasks.base import TaskSpec
 
 HISTORY_POINTS = 50
@@ -44,6 +45,7 @@ class Training:
 
     Attributes:
         history: The curve.
+        flatness: How each task's loss changed at the end.
         validation: Metrics on the images that are set apart, in the course of the training.
         spent: What it took, and in which numbers it was computed.
         images_per_second: Of the whole loop.
@@ -51,6 +53,7 @@ class Training:
     """
 
     history: tuple[HistoryPoint, ...]
+    flatness: Mapping[str, EndSlope]
     validation: tuple[ValidationPoint, ...]
     spent: Spent
     images_per_second: float
@@ -81,6 +84,7 @@ class Loop:
         self._prepared, self._optimizer = accelerator.prepare(model, made)
         self._prepared.train()
         self._history = _History(config.train.steps)
+        self.slopes = EndSlopes(config.train.steps)
         self.validation: list[ValidationPoint] = []
 
     @property
@@ -136,6 +140,7 @@ class Loop:
         self._rates.step()
         self.balancer.after_step(lambda: self.losses(batch))
         self._history.add(self.step, total, values)
+        self.slopes.add(self.step, values)
         return total, values
 
     def _moved_by_a_pass(self) -> dict[str, Any]:
@@ -163,6 +168,7 @@ class Loop:
             "rates": self._rates.state_dict(),
             "balancer": self.balancer.state_dict(),
             "history": self._history.state_dict(),
+            "slopes": self.slopes.state_dict(),
             "validation": [point.model_dump() for point in self.validation],
             "generators": self._generators(),
             "scaler": None if self.accelerator.scaler is None else self.accelerator.scaler.state_dict(),
@@ -176,6 +182,7 @@ class Loop:
         self._rates.load_state_dict(state["rates"])
         self.balancer.load_state_dict(state["balancer"])
         self._history.load_state_dict(state["history"])
+        self.slopes.load_state_dict(state.get("slopes", {}))  # states of before have none
         self.validation = [ValidationPoint.model_validate(point) for point in state["validation"]]
         torch.set_rng_state(state["generators"]["cpu"])
         if self.accelerator.device.type == "cuda":
@@ -236,7 +243,14 @@ def train(
             if scored is not None and every and loop.step % every == 0:
                 loop.validate(scored)
             keeper.between_steps(loop, spent, is_last=loop.step == steps)
-    return Training(loop.history, tuple(loop.validation), spent, steps * size / spent.seconds, loop.skipped)
+    return Training(
+        history=loop.history,
+        flatness=loop.slopes.slopes(),
+        validation=tuple(loop.validation),
+        spent=spent,
+        images_per_second=steps * size / spent.seconds,
+        skipped_steps=loop.skipped,
+    )
 
 
 class _History:

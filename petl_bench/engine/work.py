@@ -110,6 +110,7 @@ class Work:
                     "images_per_second": result.images_per_second,
                     "waiting_seconds": result.spent.waiting_seconds,
                     "history": result.history,
+                    "flatness": dict(result.flatness),
                     "validation": result.validation,
                     "resumed_at": result.spent.resumed_at,
                     "skipped_steps": result.skipped_steps,

@@ -164,6 +164,20 @@ class HistoryPoint(Entry):
     losses: dict[str, float]
 
 
+class EndSlope(Entry):
+    """How the training loss of a task changed at the end: a least-squares line through every step of the last fifth.
+
+    Attributes:
+        percent: Change for 100 steps, in % of the mean loss of these steps.
+        error: Its standard error, from the scatter of the steps about the line.
+        steps: Number of steps.
+    """
+
+    percent: float
+    error: float
+    steps: int
+
+
 class ValidationPoint(Entry):
     """Every metric by task on the images that are set apart to tune on, after a step of the training."""
 
@@ -179,6 +193,8 @@ class RunRecord(Entry):
         engine_version: Of the training loop that made the numbers; different ones never share a table.
         caveats: What a reader has to know about how pictures and labels were treated, such as flaws of a protocol.
         waiting_seconds: Seconds of training spent waiting for batches.
+        flatness: How each task's loss changed at the end; a task with fewer than ten steps there has none, and None
+            stands in records older than the field.
         skipped_steps: Steps that were left out since a loss or gradient was no number.
         resumed_at: Steps from which a training went on that had been broken off.
         evaluated: Where it was evaluated again from its trained weights; None: where it was trained.
@@ -203,6 +219,7 @@ class RunRecord(Entry):
     images_per_second: Annotated[float, Field(ge=0)] = 0.0
     waiting_seconds: Annotated[float, Field(ge=0)] | None = None
     history: tuple[HistoryPoint, ...] = ()
+    flatness: dict[str, EndSlope] | None = None
     validation: tuple[ValidationPoint, ...] = ()
     skipped_steps: int = 0
     resumed_at: tuple[int, ...] = ()

@@ -10,6 +10,7 @@ from petl_bench.published import Source
 from petl_bench.report.aggregate import Column, Row, columns, row_of, trivial_row, trivial_scores
 from petl_bench.report.commands import run_command
 from petl_bench.report.facts import environment_notes, facts
+from petl_bench.report.flat import flatness_notes
 from petl_bench.report.gains import Baseline, baseline, with_gains
 from petl_bench.report.groups import RANDOM, Comparison
 from petl_bench.report.legacy import LegacyColumn, legacy_columns
@@ -58,7 +59,13 @@ def analyse(comparison: Comparison, roles: Roles, published: Mapping[str, Source
     plain += [row_of(configuration, cells) for configuration in comparison.configurations]
     rows = tuple(with_gains(row, base) for row in plain)
     legacy = legacy_columns(comparison, rows, published)
-    said = (*_warnings(comparison, cells), *base.notes, *_on_errors(rows, base), *(column.note for column in legacy))
+    said = (
+        *_warnings(comparison, cells),
+        *base.notes,
+        *_on_errors(rows, base),
+        *flatness_notes(rows),
+        *(column.note for column in legacy),
+    )
     missing = tuple(_missing(comparison, roles, rows))
     return Analysis(
         comparison=comparison,

@@ -9,6 +9,7 @@ import numpy as np
 
 from petl_bench.intervals import t_interval
 from petl_bench.report.aggregate import Row
+from petl_bench.report.flat import falling
 from petl_bench.report.gains import Baseline, delta_of_run
 from petl_bench.report.load import lies_on
 from petl_bench.report.significance import ALPHA, holm, letters, seeds_needed, share_better, sign_flip_p, smallest_p
@@ -67,10 +68,12 @@ class OverSeeds:
 
 
 def over_seeds(rows: Sequence[Row], base: Baseline) -> OverSeeds | None:
-    """Compare all rows but controls with each other; None if no two of them have a delta_m of the same seed."""
+    """Compare all rows but controls and unfinished ones with each other; None if no two have delta_m of one seed."""
     if base.reference is None:
         return None
-    compared = [row for row in rows if row.kind in ("reference", "method") and row.delta_m is not None]
+    compared = [
+        row for row in rows if row.kind in ("reference", "method") and row.delta_m is not None and not falling(row)
+    ]
     deltas = {row.label: _deltas(row, base) for row in compared}
     found = [
         _pair(first.label, second.label, deltas)

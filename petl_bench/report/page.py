@@ -7,8 +7,9 @@ from jinja2 import Environment, StrictUndefined
 
 from petl_bench import escape
 from petl_bench.report.analysis import Analysis
+from petl_bench.report.flat import ERRORS, THRESHOLD
 from petl_bench.report.load import Loaded
-from petl_bench.report.tables import better_table, main_table, pictures_table, seeds_table, to_markdown
+from petl_bench.report.tables import better_table, flatness_table, main_table, pictures_table, seeds_table, to_markdown
 
 SCENES_STATEMENT = (
     "These results test implementations, costs and relative effects on one synthetic transfer; they neither confirm "
@@ -54,6 +55,16 @@ Raw numbers: [{{ section.stem }}.csv](tables/{{ section.stem }}.csv), for LaTeX:
 
 {{ caption }}
 {% endfor %}
+{% if section.flatness %}
+
+### Curves at the end
+
+How the training loss of each task changed over the last fifth of the steps: the slope of a line through every step, \
+in % of the loss for 100 steps, with its standard error by the scatter of the steps, mean over seeds. *falling*: by \
+more than {{ threshold }} % and {{ errors }} standard errors; *flat*: surely not; *undecided*: the noise hides it.
+
+{{ section.flatness }}
+{% endif %}
 {% if section.seeds %}
 
 ### Methods, over seeds
@@ -128,6 +139,12 @@ class Section:
         return to_markdown(main_table(self.analysis))
 
     @property
+    def flatness(self) -> str:
+        """The table of slopes at the end, empty if no run tells."""
+        table = flatness_table(self.analysis)
+        return "" if table.empty else to_markdown(table)
+
+    @property
     def seeds(self) -> str:
         """The table over seeds, empty if there is nothing to compare."""
         return to_markdown(seeds_table(self.analysis.seeds)) if self.analysis.seeds else ""
@@ -156,6 +173,8 @@ def render(sections: Sequence[Section], loaded: Loaded, notes: Sequence[str]) ->
         notes=notes,
         scenes=SCENES_STATEMENT if on_scenes else "",
         untuned=UNTUNED,
+        threshold=f"{THRESHOLD:g}",
+        errors=f"{ERRORS:g}",
     )
     return page.strip() + "\n"
 

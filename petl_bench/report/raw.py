@@ -8,6 +8,7 @@ import pandas as pd
 
 from petl_bench.report.aggregate import Column, Row
 from petl_bench.report.analysis import Analysis
+from petl_bench.report.flat import slopes_of
 from petl_bench.report.gains import delta_of_run
 from petl_bench.report.legacy import LegacyColumn
 from petl_bench.report.load import Run
@@ -90,6 +91,8 @@ def _raw(row: Row, columns: Sequence[Column], tasks: int) -> dict[str, Any]:
         "percent_of_one_backbone": percent,
         "percent_of_all_backbones": percent / tasks,
     }
+    for task, slope in slopes_of(row).items():
+        raw |= {f"{task}.end_slope": slope.percent, f"{task}.end_slope.error": slope.error}
     for column in columns:
         raw |= {f"{column.name}.convention": column.convention, f"{column.name}.unit": column.unit}
         raw |= _raw_estimate(f"{column.name}.{column.metric}", row.scores.get(column.name))

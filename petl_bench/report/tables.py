@@ -11,11 +11,13 @@ from petl_bench import escape
 from petl_bench.records.run import Ledger
 from petl_bench.report.aggregate import Column, Row
 from petl_bench.report.analysis import Analysis
+from petl_bench.report.flat import falling, slopes_of
 from petl_bench.report.over_pictures import PictureRow
 from petl_bench.report.over_seeds import OverSeeds
 from petl_bench.report.stats import Estimate
 
 NOTHING = "-"
+FALLING = " (still falling)"
 NARROW = ("method", "method parameters", "delta_m (%) ↑", "seeds")
 """Columns of the terminal beside those of the tasks; the page has all."""
 _SYMBOLS = str.maketrans(
@@ -38,7 +40,7 @@ def main_table(analysis: Analysis) -> pd.DataFrame:
         if row.missing:
             rows.append([row.label, "missing", *[NOTHING] * (len(header) - 2)])
             continue
-        cells = [row.label, *(column(row) for column in counts.values())]
+        cells = [f"{row.label}{FALLING if falling(row) else ''}", *(column(row) for column in counts.values())]
         cells += [_estimate(row.scores.get(column.name), digits[column.name]) for column in analysis.columns]
         cells += [_estimate(row.delta_m, 2, sign="+"), _estimate(row.gain, 2, sign="+")]
         cells += [_estimate(column.values.get(row.label), 2, sign="+") for column in analysis.legacy]
@@ -89,6 +91,23 @@ def better_table(compared: OverSeeds) -> pd.DataFrame:
     labels = list(dict.fromkeys(name for pair in compared.pairs for name in (pair.first, pair.second)))
     lines = [[first, *(_wins(compared, first, second) for second in labels)] for first in labels]
     return pd.DataFrame(lines, columns=["P(line better than column)", *labels], dtype=str)
+
+
+def flatness_table(analysis: Analysis) -> pd.DataFrame:
+    """Return how flat the curves were at the end: a line per row that tells, a column per task."""
+    told = {row.label: slopes for row in analysis.rows if (slopes := slopes_of(row))}
+    tasks = list(dict.fromkeys(task for slopes in told.values() for task in slopes))
+    lines = [
+        [
+            label,
+            *(
+                f"{(s := slopes[task]).percent:+.1f} ± {s.error:.1f}, {s.verdict}" if task in slopes else NOTHING
+                for task in tasks
+            ),
+        ]
+        for label, slopes in told.items()
+    ]
+    return pd.DataFrame(lines, columns=["method", *tasks], dtype=str)
 
 
 def pictures_table(analysis: Analysis) -> pd.DataFrame:

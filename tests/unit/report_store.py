@@ -14,7 +14,16 @@ from petl_bench.config import BUDGETS, digest
 from petl_bench.identity import ENGINE_VERSION, identify
 from petl_bench.plan import Control, Roles, experiments_folder
 from petl_bench.published import read_claims
-from petl_bench.records.run import Environment, HistoryPoint, Ledger, MetricValue, RunRecord, Seconds, TaskResult
+from petl_bench.records.run import (
+    EndSlope,
+    Environment,
+    HistoryPoint,
+    Ledger,
+    MetricValue,
+    RunRecord,
+    Seconds,
+    TaskResult,
+)
 from petl_bench.records.store import CURVE, PICTURE, write_record, write_scores
 from petl_bench.report import Report, report
 from petl_bench.report.aggregate import Row
@@ -71,6 +80,7 @@ class Case:
     versions: Mapping[str, str] = field(default_factory=lambda: {"petl_bench": "0.1.0", "torch": "2.9.0"})
     conventions: Mapping[str, str] = field(default_factory=dict)
     seen: tuple[str, ...] = ()
+    flatness: Mapping[str, EndSlope] | None = None
     error: str | None = None
     extras: bool = True
 
@@ -179,6 +189,7 @@ def record_of(case: Case) -> RunRecord:
             HistoryPoint(step=step, loss=4.0 * rate**step, losses={t: v * rate**step for t, v in losses.items()})
             for step in range(0, 300, 20)
         ),
+        flatness=None if case.flatness is None else dict(case.flatness),
         error=case.error,
     )
 

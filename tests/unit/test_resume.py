@@ -63,6 +63,7 @@ def assert_same(one: Path, two: Path, first: RunRecord, second: RunRecord) -> No
     assert first.fingerprint == second.fingerprint
     assert first.metrics == second.metrics
     assert first.history == second.history
+    assert first.flatness == second.flatness
     weights, others = load_file(a / WEIGHTS), load_file(b / WEIGHTS)
     assert weights.keys() == others.keys()
     assert [name for name in weights if weights[name].tobytes() != others[name].tobytes()] == []
