@@ -14,7 +14,7 @@ from torch import nn
 from petl_bench import plugins
 from petl_bench.backbones.build import wrap_backbone
 from petl_bench.backbones.names import find_backbone
-from petl_bench.config import BackboneConfig, Normalisation, merge, validate_section
+from petl_bench.config import BackboneConfig, ImageSize, Normalisation, merge, validate_section
 from petl_bench.engine.build import named_backbone
 from petl_bench.engine.run import run as execute
 from petl_bench.engine.saved import load, on_device_of, save
@@ -35,7 +35,7 @@ def create_model(
     tasks: Mapping[str, int],
     decoder: str | Mapping[str, Any] = "segformer",
     weights: str | None = None,
-    image_size: int | None = None,
+    image_size: ImageSize | None = None,
     normalisation: str | Normalisation | Mapping[str, Any] | None = None,
     seed: int = 0,
     **settings: Any,
@@ -49,7 +49,7 @@ def create_model(
         decoder: A name of ``petl_bench.DECODERS``, or a mapping with ``name`` and settings.
         weights: For a backbone by name: ``pretrained``, ``random`` or ``file:PATH.safetensors``. None: ``random`` for
             timm's, ``pretrained`` for ``embedded``.
-        image_size: For a backbone by name: height and width in pixels. None: its native size.
+        image_size: For a backbone by name: the side of a square, or height and width, in pixels. None: its native size.
         normalisation: ``imagenet``, ``half``, ``clip`` or numbers. None: what the backbone's ``pretrained_cfg`` says.
         seed: Of everything that is drawn.
         **settings: Settings of the method, such as ``rho=4``.

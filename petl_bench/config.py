@@ -5,11 +5,11 @@ import json
 import tomllib
 import types
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SerializeAsAny, ValidationError
 
 from petl_bench.errors import UsageError, nearest
 
@@ -39,14 +39,44 @@ class DecoderConfig(Section):
     name: str
 
 
+def _one_size(value: Any) -> Any:
+    """Read a size; one that is square is one number, however it was written."""
+    sides = value if isinstance(value, Sequence) and not isinstance(value, str) else [value]
+    if len(sides) not in (1, 2) or any(type(side) is not int or side < 1 for side in sides):
+        raise ValueError(
+            f"{json.dumps(value, default=str)} is no size in pixels: 448 for a square, or [448, 576] for height and "
+            "width, is expected."
+        )
+    return sides[0] if sides[0] == sides[-1] else tuple(sides)
+
+
+ImageSize = Annotated[int | tuple[int, int], BeforeValidator(_one_size)]
+"""Of an image in pixels: one number for a square, or height and width."""
+
+
+def height_and_width(size: int | Sequence[int]) -> tuple[int, int]:
+    """Return the two sides of an image size in pixels."""
+    return (size, size) if isinstance(size, int) else (size[0], size[1])
+
+
+def in_words(size: object) -> str:
+    """Say an image size: ``448``, or ``448 x 576``, the height first."""
+    return " x ".join(map(str, size)) if isinstance(size, (list, tuple)) else str(size)
+
+
 class DatasetConfig(Section):
     """Base of every ``DenseDataset.Config``: the size of the images, and at most how many of each split."""
 
     name: str
-    image_size: Positive
+    image_size: ImageSize
     train_images: Positive
     test_images: Positive
     flip: bool = True
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        return height_and_width(self.image_size)
 
 
 Channels = tuple[float, float, float]

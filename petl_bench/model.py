@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from petl_bench.config import BackboneConfig, DecoderConfig, MethodConfig
+from petl_bench.config import BackboneConfig, DecoderConfig, ImageSize, MethodConfig
 from petl_bench.decoders.base import Decoder, DecodersTogether
 from petl_bench.features import Features
 from petl_bench.method import Method
@@ -28,7 +28,7 @@ class Recipe:
     channels: Mapping[str, int]
     seed: int
     backbone: BackboneConfig | None = None
-    image_size: int | None = None
+    image_size: ImageSize | None = None
 
 
 class MultiTaskModel(nn.Module):

@@ -1,6 +1,7 @@
 """Build a backbone by name with random, pretrained or a file's weights, or from a network that is there already."""
 
 import copy
+import math
 import pickle
 from functools import cache, partial
 from pathlib import Path
@@ -32,7 +33,7 @@ from petl_bench.backbones.swin import SwinBackbone
 from petl_bench.backbones.swinv2 import SwinV2Backbone
 from petl_bench.backbones.vit import VitBackbone
 from petl_bench.backbones.weights_file import content_hash, hash_of, load_into, tensors_for
-from petl_bench.config import Normalisation
+from petl_bench.config import ImageSize, Normalisation, height_and_width, in_words
 from petl_bench.errors import UsageError
 
 FAMILY_OF: dict[type[nn.Module], type[Backbone]] = {
@@ -46,20 +47,21 @@ FAMILY_OF: dict[type[nn.Module], type[Backbone]] = {
     ResNet: ResNetBackbone,
 }
 """By timm's class of a network, its family; a subclass may walk its blocks in another way, so it is none."""
+ROUND = (math.floor, math.ceil)
 ANY_NORMALISATION = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 FAMILIES: dict[str, type[Backbone]] = {family.family: family for family in FAMILY_OF.values()}
 
 
 def build_backbone(
-    name: str, *, weights: str, image_size: int, seed: int, normalisation: str | Normalisation | None = None
+    name: str, *, weights: str, image_size: ImageSize, seed: int, normalisation: str | Normalisation | None = None
 ) -> Backbone:
-    """Build a frozen backbone for square images.
+    """Build a frozen backbone for images of one size.
 
     Args:
         name: ``embedded``, a name or tag of timm, or ``hf-hub:owner/model``.
         weights: ``random`` (drawn from ``seed``), ``pretrained`` (timm's own, or the shipped ones of ``embedded``), or
             ``file:PATH.safetensors``.
-        image_size: Height and width in pixels.
+        image_size: In pixels: of a square, or height and width.
         seed: Seed of random weights.
         normalisation: By what images are normalised; None: what the tag says.
 
@@ -79,7 +81,7 @@ def build_backbone(
     return backbone
 
 
-def _fitting_trunk(name: str, image_size: int, *, download: bool) -> Any:
+def _fitting_trunk(name: str, image_size: ImageSize, *, download: bool) -> Any:
     """Build timm's network for an image size, or say why it cannot be."""
     known = find_backbone(name)
     try:
@@ -88,7 +90,7 @@ def _fitting_trunk(name: str, image_size: int, *, download: bool) -> Any:
         raise
     except (AssertionError, RuntimeError, ValueError, TypeError) as error:
         raise UsageError(
-            f"The backbone {name!r} cannot be built for images of {image_size} pixels: {error}\n"
+            f"The backbone {name!r} cannot be built for images of {in_words(image_size)} pixels: {error}\n"
             f"Its native size is {known.image_size}. Type: --set dataset.image_size={known.image_size}"
         ) from None
     _check_image_size(trunk, known, image_size)
@@ -117,19 +119,19 @@ def wrap_backbone(trunk: nn.Module, normalisation: str | Normalisation | None = 
     return family(copy.deepcopy(trunk), by.mean, by.std)
 
 
-def _trunk(name: str, image_size: int, *, download: bool) -> Any:
+def _trunk(name: str, image_size: ImageSize, *, download: bool) -> Any:
     if torch.empty(0).is_meta and not download:
         return pickle.loads(_pickled_on_meta(name, image_size))
     return _new_trunk(name, image_size, download=download)
 
 
 @cache
-def _pickled_on_meta(name: str, image_size: int) -> bytes:
+def _pickled_on_meta(name: str, image_size: ImageSize) -> bytes:
     """A network without memory, which unpickles in a tenth of the time that it takes to build: counting builds many."""
     return pickle.dumps(_new_trunk(name, image_size, download=False))
 
 
-def _new_trunk(name: str, image_size: int, *, download: bool) -> Any:
+def _new_trunk(name: str, image_size: ImageSize, *, download: bool) -> Any:
     if name == EMBEDDED:
         return embedded_trunk(image_size)
     family = FAMILIES[find_backbone(name).family]
@@ -146,17 +148,20 @@ def _new_trunk(name: str, image_size: int, *, download: bool) -> Any:
         ) from error
 
 
-def _check_image_size(trunk: Any, known: BackboneName, image_size: int) -> None:
+def _check_image_size(trunk: Any, known: BackboneName, image_size: ImageSize) -> None:
     multiple = FAMILIES[known.family].size_multiple
-    patch: int = trunk.patch_embed.patch_size[0] if multiple is None else multiple
-    if image_size % patch:
-        fitting = [size for size in (image_size // patch * patch, -(-image_size // patch) * patch) if size]
-        what = "patches" if multiple is None else "largest stride"
-        raise UsageError(
-            f"Images of {image_size} pixels do not fit the {what} of {patch} pixels of {known.name!r}. The nearest "
-            f"sizes that fit: {', '.join(map(str, fitting))}; its native size is {known.image_size}.\n"
-            f"Type: --set dataset.image_size={fitting[-1]}"
-        )
+    steps: tuple[int, int] = trunk.patch_embed.patch_size if multiple is None else (multiple, multiple)
+    sides = height_and_width(image_size)
+    if not any(side % step for side, step in zip(sides, steps, strict=True)):
+        return
+    lower, upper = ([around(side / step) * step for side, step in zip(sides, steps, strict=True)] for around in ROUND)
+    fitting = [size[0] if size[0] == size[1] else size for size in (lower, upper) if all(size)]
+    what = "patches" if multiple is None else "largest stride"
+    raise UsageError(
+        f"Images of {in_words(image_size)} pixels do not fit the {what} of {steps[0]} pixels of {known.name!r}. The "
+        f"nearest sizes that fit: {', '.join(map(in_words, fitting))}; its native size is {known.image_size}.\n"
+        f"Type: --set dataset.image_size={str(fitting[-1]).replace(' ', '')}"
+    )
 
 
 def _check_weights(weights: str) -> None:
@@ -180,7 +185,7 @@ def seen_in_pretraining(weights_hash: str, dataset: str) -> tuple[str, ...]:
     return SEEN_IN_PRETRAINING.get(dataset, ()) if weights_hash == shipped else ()
 
 
-def weights_hash(name: str, weights: str, image_size: int) -> str:
+def weights_hash(name: str, weights: str, image_size: ImageSize) -> str:
     """Return what identifies the initial weights: a hash of the tensors that are loaded from a file, or their source.
 
     Args:
@@ -209,7 +214,7 @@ def weights_hash(name: str, weights: str, image_size: int) -> str:
     return weights if tag is None else f"timm:{name.partition('.')[0]}:{tag}"
 
 
-def _loaded_hash(name: str, path: Path, image_size: int) -> str:
+def _loaded_hash(name: str, path: Path, image_size: ImageSize) -> str:
     require_tag(name)
     with torch.device("meta"):
         trunk = _fitting_trunk(name, image_size, download=False)

@@ -8,15 +8,17 @@ from pathlib import Path
 
 from timm.models.swin_transformer import SwinTransformer
 
+from petl_bench.config import ImageSize
+
 WEIGHTS = Path(__file__).parent / "weights" / "embedded.safetensors"
 MEAN = (0.5, 0.5, 0.5)
 STD = (0.25, 0.25, 0.25)
 
 
-def embedded_trunk(image_size: int) -> SwinTransformer:
-    """Build the network with random weights for square images of ``image_size`` pixels."""
+def embedded_trunk(image_size: ImageSize) -> SwinTransformer:
+    """Build the network with random weights for images of ``image_size`` pixels."""
     return SwinTransformer(
-        img_size=image_size,
+        img_size=image_size,  # pyright: ignore[reportArgumentType]  # a pair as well
         patch_size=2,
         window_size=4,
         embed_dim=32,

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from petl_bench import plugins
-from petl_bench.config import RunConfig, merge
+from petl_bench.config import RunConfig, in_words, merge
 from petl_bench.data.on_disk import FileConfig
 from petl_bench.ledger import count
 from petl_bench.measure.count.meta import build_on_meta
@@ -18,7 +18,7 @@ def plan_lines(configs: Sequence[RunConfig]) -> list[str]:
     lines = [f"runs: {len(configs)}, seeds {', '.join(sorted({str(one.seed) for one in configs}))}"]
     dataset = plugins.load("datasets", data.name)
     images = f"train {min(data.train_images, dataset.count_train_images(data, config.runtime.folder)):,}"
-    text = f"data: {data.name}, {data.image_size} px, {images}, test at most {data.test_images:,}"
+    text = f"data: {data.name}, {in_words(data.image_size)} px, {images}, test at most {data.test_images:,}"
     if isinstance(data, FileConfig):
         text += f", protocol {data.protocol}, scored at {data.eval_at} size"
     lines += [text, *(f"caveat: {caveat}" for caveat in dataset.caveats(data))]

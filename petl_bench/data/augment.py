@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from petl_bench.config import in_words
 from petl_bench.data.batch import Box
 from petl_bench.data.geometry import IGNORED, View, mirror, nearer, resize, rotation, warp, window
 from petl_bench.data.protocols import Protocol, Step
@@ -16,9 +17,9 @@ ENOUGH = 1e-4  # of a degree, or of a factor: less is nothing
 
 
 class Pipeline:
-    """A protocol for one size of input [size, size]."""
+    """A protocol for one size of input (height, width)."""
 
-    def __init__(self, protocol: Protocol, size: int, *, flips: bool = True) -> None:
+    def __init__(self, protocol: Protocol, size: tuple[int, int], *, flips: bool = True) -> None:
         self._protocol, self._size, self._flips = protocol, size, flips
         self._steps: dict[Step, Callable[[View, np.random.Generator], View]] = {
             "flip": self._flip,
@@ -32,19 +33,19 @@ class Pipeline:
         }
 
     def train(self, view: View, random: np.random.Generator) -> View:
-        """Augment a picture to [size, size]."""
+        """Augment a picture to the size of the input."""
         return self._through(self._protocol.train, view, random)
 
     def test(self, view: View) -> View:
-        """Bring a picture to [size, size] as in evaluation; nothing is random."""
+        """Bring a picture to the size of the input as in evaluation; nothing is random."""
         return self._through(self._protocol.test, view, np.random.default_rng(0))
 
     def content(self, size: tuple[int, int]) -> Box:
         """Return where in the input a test picture of ``size`` (height, width) lies."""
         if "resize" in self._protocol.test:
-            return Box(0, 0, self._size, self._size)
+            return Box(0, 0, *self._size)
         height, width = self._fitted(size) if "fit" in self._protocol.test else size
-        return Box((self._size - height) // 2, (self._size - width) // 2, height, width)
+        return Box(*self._corner((height, width)), height, width)
 
     def _through(self, steps: Sequence[Step], view: View, random: np.random.Generator) -> View:
         for step in steps:
@@ -70,7 +71,7 @@ class Pipeline:
         zoom = self._factor(random)
         height, width = view.size
         on_input = self._protocol.canvas == "input"
-        canvas = (self._size, self._size) if on_input else view.size
+        canvas = self._size if on_input else view.size
         middle = ((width - 1) / 2, (height - 1) / 2)
         aim = (
             tuple(
@@ -86,11 +87,15 @@ class Pipeline:
         return warp(view, rotation(degrees, zoom, (aim[0], aim[1]), target), canvas, self._protocol.sampling)
 
     def _resize(self, view: View, random: np.random.Generator) -> View:
-        return resize(view, (self._size, self._size), self._protocol.sampling)
+        return resize(view, self._size, self._protocol.sampling)
 
     def _fitted(self, size: tuple[int, int]) -> tuple[int, int]:
-        factor = self._size / max(size)
+        factor = min(new / old for new, old in zip(self._size, size, strict=True))
         return max(1, round(size[0] * factor)), max(1, round(size[1] * factor))
+
+    def _corner(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Return where the corner of a picture lies in the middle of the input."""
+        return (self._size[0] - size[0]) // 2, (self._size[1] - size[1]) // 2
 
     def _fit(self, view: View, random: np.random.Generator) -> View:
         return resize(view, self._fitted(view.size), self._protocol.sampling)
@@ -104,7 +109,7 @@ class Pipeline:
         )
 
     def _crop(self, view: View, random: np.random.Generator) -> View:
-        size = min(view.size[0], self._size), min(view.size[1], self._size)
+        size = min(view.size[0], self._size[0]), min(view.size[1], self._size[1])
         classes = next((view.labels[task] for task, kind in view.kinds.items() if kind == "semseg"), None)
         top = left = 0
         for _ in range(TRIES):
@@ -119,14 +124,14 @@ class Pipeline:
 
     def _pad(self, view: View, random: np.random.Generator) -> View:
         height, width = view.size
-        if max(height, width) > self._size:
+        if height > self._size[0] or width > self._size[1]:
             raise UsageError(
-                f"A picture of {height} x {width} pixels does not fit into an input of {self._size}: this protocol "
-                "pads test pictures and does not shrink them.\n"
+                f"A picture of {height} x {width} pixels does not fit into an input of {in_words(self._size)}: this "
+                "protocol pads test pictures and does not shrink them.\n"
                 f"Type: --set dataset.image_size={_next(max(height, width))}"
             )
-        top, left = (self._size - height) // 2, (self._size - width) // 2
-        return window(view, -top, -left, (self._size, self._size), self._protocol.sampling)
+        top, left = self._corner(view.size)
+        return window(view, -top, -left, self._size, self._protocol.sampling)
 
     def _colour(self, view: View, random: np.random.Generator) -> View:
         return replace(view, image=distorted(view.image, random))

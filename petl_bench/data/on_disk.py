@@ -70,7 +70,7 @@ class FileDataset(DenseDataset):
         _require_files(self.layout, self.ids, self._tasks, self.name)
         protocol = self.protocol_of(config)
         self._is_native = config.eval_at == "native"
-        self._pipeline = Pipeline(protocol, config.image_size, flips=config.flip)
+        self._pipeline = Pipeline(protocol, config.size, flips=config.flip)
 
     @classmethod
     @abstractmethod

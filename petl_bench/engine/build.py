@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from petl_bench import draws
 from petl_bench.backbones.base import Backbone
 from petl_bench.backbones.build import build_backbone
-from petl_bench.config import BackboneConfig, RunConfig
+from petl_bench.config import BackboneConfig, ImageSize, RunConfig
 from petl_bench.decoders.base import Decoder
 from petl_bench.model import MultiTaskModel, Recipe
 from petl_bench.plugins import load
@@ -33,7 +33,7 @@ def build_model(config: RunConfig, channels: Mapping[str, int]) -> MultiTaskMode
     return assemble(named_backbone(config.backbone, config.dataset.image_size, config.seed), recipe)
 
 
-def named_backbone(config: BackboneConfig, image_size: int, seed: int) -> Backbone:
+def named_backbone(config: BackboneConfig, image_size: ImageSize, seed: int) -> Backbone:
     """Build a backbone by name.
 
     Raises:

@@ -1,5 +1,6 @@
 """What a trained model is worth: its metrics beside the trivial predictor's, and the files that they come from."""
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -25,9 +26,9 @@ EVALUATION_PIXELS = EVALUATION_BATCH * 224 * 224
 PICTURES = 4
 
 
-def evaluation_batch(image_size: int) -> int:
-    """Return how many images of [image_size, image_size] are scored in one pass."""
-    return max(1, min(EVALUATION_BATCH, EVALUATION_PIXELS // image_size**2))
+def evaluation_batch(size: tuple[int, int]) -> int:
+    """Return how many images of a size (height, width) are scored in one pass."""
+    return max(1, min(EVALUATION_BATCH, EVALUATION_PIXELS // math.prod(size)))
 
 
 def assess(
@@ -57,7 +58,7 @@ def assess(
     Returns:
         The metrics by task.
     """
-    testing, batch = opened["test"], evaluation_batch(config.dataset.image_size)
+    testing, batch = opened["test"], evaluation_batch(config.dataset.size)
     with clock.phase("evaluate"):
         measured = evaluate(
             model,

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from petl_bench.backbones.base import Backbone
 from petl_bench.backbones.build import wrap_backbone
-from petl_bench.config import BackboneConfig, Normalisation, Section, digest, validate_section
+from petl_bench.config import BackboneConfig, ImageSize, Normalisation, Section, digest, in_words, validate_section
 from petl_bench.engine.build import assemble, named_backbone
 from petl_bench.engine.frozen import frozen_digests
 from petl_bench.errors import UsageError
@@ -41,7 +41,7 @@ class Origin(Section):
     normalisation: Normalisation
     name: str | None
     weights: str | None
-    image_size: int | None
+    image_size: ImageSize | None
     frozen_hash: str
 
 
@@ -210,5 +210,5 @@ def _header_of(path: Path) -> Header | None:
 def _trained_on(path: Path, origin: Origin) -> str:
     named = f" ({origin.name}, weights {origin.weights})" if origin.name else ""
     return f"{str(path)!r} was trained on {origin.architecture}{named} with {origin.parameters:,} parameters" + (
-        f" at {origin.image_size} pixels" if origin.image_size else ""
+        f" at {in_words(origin.image_size)} pixels" if origin.image_size else ""
     )

@@ -162,7 +162,7 @@ class Work:
                 model,
                 specs,
                 apart,
-                batch_size=evaluation_batch(config.dataset.image_size),
+                batch_size=evaluation_batch(config.dataset.size),
                 tell=lambda images: self.watch("validate", images, len(apart), ""),
                 accelerator=self.accelerator,
             )

@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from petl_bench.config import ImageSize
 from petl_bench.records.run import Entry, Environment
 
 SCHEMA_VERSION = 2
@@ -103,7 +104,7 @@ class ScalingRecord(Entry):
     schema_version: Literal[1, 2] = SCHEMA_VERSION
     created: str
     backbone: str
-    image_size: int
+    image_size: ImageSize
     decoder: str
     balancer: str | None = None
     batch_sizes: dict[str, int] = {}

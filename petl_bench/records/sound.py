@@ -10,6 +10,7 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w.:+@/ -]{0,199}$")]
 Hash = Annotated[str, Field(pattern=r"^[\w.:+@-][\w.:+@/-]{0,199}$")]
 Count = Annotated[int, Field(ge=0, le=10**15)]
 Number = Annotated[int, Field(ge=1, le=10**9)]
+Side = Annotated[int, Field(ge=1, le=100_000)]
 
 
 class _Part(BaseModel):
@@ -25,7 +26,7 @@ class _Backbone(_Named):
 
 
 class _Dataset(_Named):
-    image_size: Annotated[int, Field(ge=1, le=100_000)]
+    image_size: Side | Annotated[list[Side], Field(min_length=2, max_length=2)]
 
 
 class _Train(_Part):

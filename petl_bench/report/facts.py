@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 
+from petl_bench.config import in_words
 from petl_bench.identity import flatten
 from petl_bench.records.run import Environment
 from petl_bench.report.aggregate import Row
@@ -27,7 +28,7 @@ _RATE = "train.learning_rate."
 def facts(rows: Sequence[Row]) -> Iterator[tuple[str, str]]:
     """Yield (what, text) for the runs of a table; where rows differ the text names them."""
     for what, key in _COMMON:
-        yield what, _most_and_rest(_holders(rows, lambda run, key=key: run.settings.get(key, "-")))
+        yield what, _most_and_rest(_holders(rows, lambda run, key=key: in_words(run.settings.get(key, "-"))))
     for what, key in _OF_FILES:
         if any(key in run.settings for row in rows for run in row.runs):
             yield what, _most_and_rest(_holders(rows, lambda run, key=key: run.settings.get(key, "-")))

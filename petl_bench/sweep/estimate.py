@@ -1,16 +1,18 @@
 """How long runs will take, from records of a store on this kind of machine."""
 
+import math
 import statistics
 from collections.abc import Sequence
 from typing import Any
 
+from petl_bench.config import height_and_width
 from petl_bench.records.run import Environment, RunRecord
 
 
 def work_of(config: dict[str, Any]) -> float:
     """Return what the time of a training is taken to be proportional to: pixels that it reads."""
     train, dataset = config["train"], config["dataset"]
-    return train["steps"] * train["batch_size"] * dataset["image_size"] ** 2
+    return train["steps"] * train["batch_size"] * math.prod(height_and_width(dataset["image_size"]))
 
 
 def seconds_of(config: dict[str, Any], records: Sequence[RunRecord], here: Environment) -> float | None:

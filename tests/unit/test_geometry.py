@@ -140,7 +140,7 @@ def half_valid() -> View:
 
 @pytest.mark.parametrize("name", PROTOCOLS)
 def test_each_flaw_happens_inside_its_protocol_alone(name: str) -> None:
-    protocol, pipeline = PROTOCOLS[name], Pipeline(PROTOCOLS[name], 48)
+    protocol, pipeline = PROTOCOLS[name], Pipeline(PROTOCOLS[name], (48, 48))
     views = [pipeline.train(half_valid(), np.random.default_rng(key)) for key in range(30)]
     is_mtl = name == "mtl"
     # Only background or a pixel without truth surrounds the sphere, so 255 tells the border.
@@ -157,8 +157,8 @@ def test_each_flaw_happens_inside_its_protocol_alone(name: str) -> None:
 def test_cubic_interpolation_wraps_in_mtl_and_is_clipped_without_that_switch() -> None:
     view = half_valid()
     mtl = PROTOCOLS["mtl"]
-    wrapped = Pipeline(mtl, 48).test(view).image
-    clipped = Pipeline(replace(mtl, wraps=False), 48).test(view).image
+    wrapped = Pipeline(mtl, (48, 48)).test(view).image
+    clipped = Pipeline(replace(mtl, wraps=False), (48, 48)).test(view).image
     row, other = wrapped[0, 24], clipped[0, 24]
     # A step from 255 to 0 overshoots 255 on its bright side: 256 and more become 0 and more.
     assert float(row[:24].min()) < 30
@@ -171,7 +171,7 @@ def test_normals_at_the_border_of_truth_are_mixed_in_mtl_alone() -> None:
     wall = torch.tensor([0.8, 0.0, 0.6])
 
     def directions(name: str) -> int:
-        normals = Pipeline(PROTOCOLS[name], 48).test(half_valid()).labels["normals"]
+        normals = Pipeline(PROTOCOLS[name], (48, 48)).test(half_valid()).labels["normals"]
         known = normals.square().sum(0) > 0
         return int(((normals - wall[:, None, None]).abs().amax(0) > 1e-3)[known].sum())
 
@@ -182,15 +182,16 @@ def test_normals_at_the_border_of_truth_are_mixed_in_mtl_alone() -> None:
 @pytest.mark.parametrize("name", PROTOCOLS)
 def test_aspect_is_lost_in_mtl_alone(name: str) -> None:
     view = sphere((24, 48), (24.0, 12.0), 10.0)
-    seen = Pipeline(PROTOCOLS[name], 48).test(view).labels["semseg"]
+    seen = Pipeline(PROTOCOLS[name], (48, 48)).test(view).labels["semseg"]
     rows, columns = torch.nonzero((seen > 0) & (seen < 255), as_tuple=True)
     ratio = float((columns.max() - columns.min() + 1) / (rows.max() - rows.min() + 1))
     assert ratio == pytest.approx(0.5 if name == "mtl" else 1.0, abs=0.06)
 
 
-def test_the_box_of_a_test_picture_is_where_it_lies() -> None:
+@pytest.mark.parametrize("size", [(64, 64), (48, 80), (96, 56)])
+def test_the_box_of_a_test_picture_is_where_it_lies(size: tuple[int, int]) -> None:
     for name in PROTOCOLS:
-        pipeline = Pipeline(PROTOCOLS[name], 64)
+        pipeline = Pipeline(PROTOCOLS[name], size)
         view = replace(sphere((24, 48), (24.0, 12.0), 10.0))
         ones = replace(view, labels={"semseg": torch.ones(24, 48, dtype=torch.uint8)}, kinds={"semseg": "semseg"})
         box = pipeline.content((24, 48))
@@ -205,7 +206,7 @@ def test_a_window_with_too_much_of_one_class_is_drawn_again() -> None:
     view = View(torch.zeros(3, 64, 64), {"semseg": classes}, {"semseg": "semseg"})
 
     def crowded(class_ratio: float) -> int:
-        pipeline = Pipeline(replace(PROTOCOLS["atrc"], train=("crop",), class_ratio=class_ratio), 24)
+        pipeline = Pipeline(replace(PROTOCOLS["atrc"], train=("crop",), class_ratio=class_ratio), (24, 24))
         seen = (pipeline.train(view, np.random.default_rng(key)).labels["semseg"] for key in range(40))
         return sum(int(torch.bincount(one.flatten().long()).max()) >= 0.75 * 24 * 24 for one in seen)
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from petl_bench.config import DatasetConfig, Positive
+from petl_bench.config import DatasetConfig, Positive, in_words
 from petl_bench.data.base import DATASETS, Batch, DenseDataset, Sample, Split, to_batch
 from petl_bench.data.scenes import CONTENT_HASH, FURTHER, FURTHER_HASH, cached_split
 from petl_bench.data.scenes.worker import RenderingError
@@ -53,6 +53,11 @@ class Scenes(DenseDataset):
                 "Type: petl-bench run ... without --set runtime.root"
             )
         assert isinstance(config, Scenes.Config)
+        if not isinstance(config.image_size, int):
+            raise UsageError(
+                f"dataset.image_size = {in_words(config.image_size)}: scenes are drawn as squares.\n"
+                f"Type: --set dataset.image_size={max(config.image_size)}   or take a data set in files, such as folder"
+            )
         counts = {"train": config.train_images, "val": config.val_images, "test": config.test_images}
         try:
             self._arrays = cached_split(

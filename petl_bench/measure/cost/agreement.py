@@ -4,6 +4,7 @@ fvcore traces a real forward pass on the CPU, so that it is left out for many ta
 backward pass it cannot trace at all.
 """
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -72,18 +73,17 @@ def traced_by_module(built: MetaModel) -> dict[str, int]:
         update={"backbone": built.config.backbone.model_copy(update={"weights": "random"})}  # shapes alone count
     )
     model = build_model(config, built.channels).for_inference()
-    size = config.dataset.image_size
-    return macs_by_module(model, torch.zeros(1, 3, size, size))
+    return macs_by_module(model, torch.zeros(1, 3, *config.dataset.size))
 
 
 def _macs(built: MetaModel, label: str) -> list[Agreement]:
-    model, size = built.model.to("meta"), built.config.dataset.image_size
+    model, size = built.model.to("meta"), built.config.dataset.size
     with torch.device("meta"):
         geometry = plain_backbone(built.config).geometry()
-    levels = [(max(1, size // stage.stride)) ** 2 for stage in model.method.feature_info]
+    levels = [math.prod(max(1, side // stage.stride) for side in size) for stage in model.method.feature_info]
     own = [one.expected_macs(levels) if isinstance(one, Decoder) else None for one in model.decoders.values()]
     stated = [number for number in own if number is not None]
-    work = work_by_part(inference(model, torch.empty(1, 3, size, size, device="meta")))
+    work = work_by_part(inference(model, torch.empty(1, 3, *size, device="meta")))
     traced = traced_by_module(built)
     encoder = None if geometry is None else model.method.expected_macs(geometry)
     decoders = sum(stated) if len(stated) == len(own) else None

@@ -134,5 +134,4 @@ def _switched(model: Any, name: str) -> Any:
 
 
 def _images(built: MetaModel, batch_size: int) -> Tensor:
-    size = built.config.dataset.image_size
-    return torch.rand(batch_size, 3, size, size)
+    return torch.rand(batch_size, 3, *built.config.dataset.size)

@@ -72,7 +72,7 @@ def _time_here(setup: Setup, method: Mapping[str, Any]) -> Timed:
         config = built.config
         models[str(tasks)] = built, build_model(config, built.channels).to(device)
     assert config is not None, "no numbers of tasks"
-    image = torch.rand(setup.batch_size, 3, config.dataset.image_size, config.dataset.image_size, device=device)
+    image = torch.rand(setup.batch_size, 3, *config.dataset.size, device=device)
     reference = frozen_pass(plain_backbone(config).to(device), image, setup.mode)
     samples: Milliseconds = {}
     peaks: dict[Phase, dict[str, Peak]] = {}
@@ -100,6 +100,6 @@ def prepare(setup: Setup) -> None:
 
 def plain_step(setup: Setup, config: RunConfig) -> Step:
     """Return one pass of the plain backbone of a run on random images."""
-    device, size = torch.device(setup.device), config.dataset.image_size
-    image = torch.rand(setup.batch_size, 3, size, size, device=device)
+    device, size = torch.device(setup.device), config.dataset.size
+    image = torch.rand(setup.batch_size, 3, *size, device=device)
     return frozen_pass(plain_backbone(config).to(device), image, setup.mode)

@@ -43,8 +43,8 @@ def count_method(setup: Setup, method: Mapping[str, Any], tasks: int) -> Costs:
     """Count a method with so many tasks on the meta device."""
     built = build_on_meta({**setup.settings, "method": method, "tasks": tasks})
     model = built.model.to("meta")
-    size = built.config.dataset.image_size
-    image = torch.empty(1, 3, size, size, device="meta")
+    size = built.config.dataset.size
+    image = torch.empty(1, 3, *size, device="meta")
     work: dict[tuple[Phase, Part], Work] = {}
     for phase in setup.phases:
         done = work_by_part(step_of(setup, phase, built, model, image))
@@ -70,8 +70,8 @@ def count_backbone(config: RunConfig) -> Work:
     """Count one pass of the plain backbone of a run for one image."""
     with torch.device("meta"):
         backbone = plain_backbone(config).to("meta")
-    size = config.dataset.image_size
-    return work_by_part(frozen_pass(backbone, torch.empty(1, 3, size, size, device="meta")))["total"]
+    size = config.dataset.size
+    return work_by_part(frozen_pass(backbone, torch.empty(1, 3, *size, device="meta")))["total"]
 
 
 def work_by_part(step: Step) -> dict[Part, Work]:

@@ -8,6 +8,7 @@ import numpy as np
 import seaborn as sns
 from matplotlib.axes import Axes
 
+from petl_bench.config import in_words
 from petl_bench.records.scaling import ScalingRecord, ScalingRow
 from petl_bench.report.style import MARKERS, Colours, colours, figure
 
@@ -43,7 +44,7 @@ def draw_scaling(record: ScalingRecord, path: Path) -> bool:
                 grid[line, column].set_title(f"{PHASES[phase]}, {PARTS[part]}; in units of {unit}", fontsize="medium")
         handles, labels = grid[0, 0].get_legend_handles_labels()
         drawn.legend(handles, labels, loc="outside right upper", fontsize="small")
-        where = f"{record.backbone}, {record.image_size} px, batch {sorted(set(record.batch_sizes.values()))}"
+        where = f"{record.backbone}, {in_words(record.image_size)} px, batch {sorted(set(record.batch_sizes.values()))}"
         drawn.suptitle(f"{where}, {range_of(record)}", fontsize="medium")
     return True
 

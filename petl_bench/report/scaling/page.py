@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from petl_bench.config import in_words
 from petl_bench.records.growth import ENOUGH_PROCESSES
 from petl_bench.records.refit import read_scaling
 from petl_bench.records.scaling import ScalingRecord
@@ -132,5 +133,5 @@ def _where(record: ScalingRecord) -> str:
     environment = record.environment
     machine = f"{environment.device}, {environment.threads} threads, torch {environment.versions['torch']}"
     machine += ", freed memory kept" if environment.keeps_freed_memory else ""
-    shape = f"{record.backbone} at {record.image_size} px, decoder {record.decoder}, {range_of(record)}"
+    shape = f"{record.backbone} at {in_words(record.image_size)} px, decoder {record.decoder}, {range_of(record)}"
     return shape + (timed if batches else "") + f"; {machine}"
