@@ -50,6 +50,7 @@ class Training:
         spent: What it took, and in which numbers it was computed.
         images_per_second: Of the whole loop.
         skipped_steps: Steps that were left out since a loss or gradient was no number.
+        caveats: What of it was not as the config says.
     """
 
     history: tuple[HistoryPoint, ...]
@@ -58,6 +59,7 @@ class Training:
     spent: Spent
     images_per_second: float
     skipped_steps: int
+    caveats: tuple[str, ...]
 
 
 class Loop:
@@ -71,6 +73,7 @@ class Loop:
         self, model: MultiTaskModel, specs: Mapping[str, TaskSpec], config: RunConfig, accelerator: Accelerator
     ) -> None:
         self.step, self.skipped = 0, 0
+        self.parts, self.parted_at = config.train.accumulation, tuple[int, ...]()
         self.model, self.specs, self.config, self.accelerator = model, specs, config, accelerator
         weights = loss_weights(config, specs)
         prepare_for_processes(model, config, accelerator)
@@ -91,6 +94,14 @@ class Loop:
     def history(self) -> tuple[HistoryPoint, ...]:
         """The curve so far."""
         return tuple(self._history.points)
+
+    @property
+    def caveats(self) -> tuple[str, ...]:
+        """What of the training was not as the config says."""
+        if not self.parted_at:
+            return ()
+        steps = ", ".join(map(str, self.parted_at))
+        return (f"memory ran out at step {steps}: batches went through in {self.parts} parts, which batch norm sees",)
 
     def losses(self, batch: Batch, whole: Batch | None = None) -> dict[str, Tensor]:
         """Return the unweighted losses by task of a batch, or what a part of the ``whole`` one adds to its losses.
@@ -117,14 +128,12 @@ class Loop:
         """
         self.step += 1
         skips = self.config.train.on_nonfinite == "skip"
-        before = copy.deepcopy(self._moved_by_a_pass()) if skips else {}
-        self._optimizer.zero_grad()
+        before = copy.deepcopy(self._moved_by_a_pass())
         weights = self.balancer.weights.clone()
-        added = dict.fromkeys(self.specs, torch.zeros(()))
-        for part in batch.split(self.config.train.accumulation):
-            losses = self.losses(part, batch)
-            added = {task: added[task].to(loss.device) + loss.detach() for task, loss in losses.items()}
-            self.balancer.backward(losses, self.step, self.accelerator.backward)
+        while (added := self._gradients(batch)) is None:
+            self._restore(before)
+            self.parts *= 2
+            self.parted_at += (self.step,)
         values = {task: float(loss) for task, loss in added.items()}
         total = float((weights * self.balancer.stacked(added)).sum())
         if self.config.train.precision == "fp16":
@@ -143,6 +152,30 @@ class Loop:
         self.slopes.add(self.step, values)
         return total, values
 
+    def _gradients(self, batch: Batch) -> dict[str, Tensor] | None:
+        """Write the gradients of a batch, part by part, and return its losses; None if memory ran out on the way.
+
+        A batch is then halved, but where several processes share it, which could not agree, or where the balancer reads
+        the losses of a whole one (``make_balancer``): there the error is raised.
+        """
+        self._optimizer.zero_grad()
+        added = dict.fromkeys(self.specs, torch.zeros(()))
+        try:
+            for part in batch.split(self.parts):
+                losses = self.losses(part, batch)
+                added = {task: added[task].to(loss.device) + loss.detach() for task, loss in losses.items()}
+                self.balancer.backward(losses, self.step, self.accelerator.backward)
+        except (RuntimeError, MemoryError) as error:
+            is_divisible = self.accelerator.num_processes == 1 and self.config.train.balancer.name == "fixed"
+            can_halve = is_divisible and 2 * self.parts <= len(batch.images)
+            if not (_is_out_of_memory(error) and can_halve):
+                raise
+        else:
+            return added
+        if self.accelerator.device.type == "cuda":  # out of the handler, where the error no longer holds tensors
+            torch.cuda.empty_cache()
+        return None
+
     def _moved_by_a_pass(self) -> dict[str, Any]:
         """Return what a forward and backward pass changes beside gradients."""
         return {"buffers": dict(self.model.decoders.named_buffers()), "balancer": self.balancer.state_dict()}
@@ -151,18 +184,24 @@ class Loop:
         """Leave a step out: everything is as before, but the schedule goes on."""
         self.skipped += 1
         self._optimizer.zero_grad()
+        self._restore(before)
+        self._rates.step()
+        self._history.skip(self.step)
+
+    def _restore(self, before: Mapping[str, Any]) -> None:
+        """Take back what a pass moved beside gradients."""
         with torch.no_grad():
             for name, buffer in self.model.decoders.named_buffers():
                 buffer.copy_(before["buffers"][name])
         self.balancer.load_state_dict(before["balancer"])
-        self._rates.step()
-        self._history.skip(self.step)
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything that the following steps depend on, as tensors and plain values."""
         return {
             "step": self.step,
             "skipped": self.skipped,
+            "parts": self.parts,
+            "parted_at": self.parted_at,
             "trained": {name: tensor.clone() for name, tensor in self.model.trained_state().items()},
             "optimizer": self._optimizer.state_dict(),
             "rates": self._rates.state_dict(),
@@ -177,6 +216,7 @@ class Loop:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a state of a loop of the same config."""
         self.step, self.skipped = state["step"], state["skipped"]
+        self.parts, self.parted_at = state.get("parts", self.parts), state.get("parted_at", self.parted_at)
         self.model.load_trained_state(state["trained"])
         self._optimizer.load_state_dict(state["optimizer"])
         self._rates.load_state_dict(state["rates"])
@@ -250,7 +290,12 @@ def train(
         spent=spent,
         images_per_second=steps * size / spent.seconds,
         skipped_steps=loop.skipped,
+        caveats=loop.caveats,
     )
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "DefaultCPUAllocator" in str(error)
 
 
 class _History:

@@ -103,7 +103,7 @@ class Work:
                     "status": "finished",
                     "execution": model.method.execution,
                     "environment": self.draft.environment.model_copy(update={"dtype": dtype, "device": device}),
-                    "caveats": load("datasets", config.dataset.name).caveats(config.dataset),
+                    "caveats": (*load("datasets", config.dataset.name).caveats(config.dataset), *result.caveats),
                     "metrics": metrics,
                     "parameters": count(model),
                     "seconds": self.clock.account,
