@@ -2,13 +2,13 @@
 
 Two readers of a prediction circulate and give other numbers: ``thin99`` cuts the probabilities and thins what is left;
 ``nms_thin101`` keeps the crest of every line first, as Canny does, along the normal of the line. All thresholds are
-computed at once, one bit of a word each.
+matched at once, one bit of a word each.
 """
 
 import numpy as np
 from scipy import ndimage
 
-from petl_bench.thinning import thin, thin_words
+from petl_bench.thinning import thin, thin_all
 
 THIN99 = tuple(percent / 100 for percent in range(1, 100))
 THIN101 = (0.001, *THIN99, 0.999)
@@ -41,15 +41,15 @@ def boundary_counts(probability: np.ndarray, truth: np.ndarray, *, tolerance: fl
 
 def _counts(exceeded: np.ndarray, thresholds: int, truth: np.ndarray, reach: float) -> np.ndarray:
     """Thin and match at every threshold, given how many of them each pixel [H, W] exceeds."""
-    counts: list[np.ndarray] = []
+    levels, counts = exceeded.astype(np.uint8), list[np.ndarray]()
     for first in range(0, thresholds, WORD):
-        bits = np.minimum(thresholds - first, WORD)
-        some = np.clip(exceeded - first, 0, bits)
-        table = np.array([(1 << number) - 1 for number in range(bits + 1)], dtype=np.uint64)
-        lines = thin_words(table[some])
-        predicted = _per_bit(lines[lines != 0], bits)
-        matched = _per_bit(match(lines, truth, reach), bits)
-        counts.append(np.stack([matched, predicted, np.full(bits, truth.sum())], axis=1))
+        masks = thin_all(np.stack([levels > level for level in range(first, min(first + WORD, thresholds))]))
+        lines = np.zeros(truth.size, dtype=np.uint64)
+        for bit, mask in enumerate(masks):
+            lines[np.flatnonzero(mask)] |= np.uint64(1 << bit)
+        matched = _per_bit(match(lines.reshape(truth.shape), truth, reach), len(masks))
+        predicted = np.count_nonzero(masks, axis=(1, 2))
+        counts.append(np.stack([matched, predicted, np.full(len(masks), truth.sum())], axis=1))
     return np.concatenate(counts).astype(np.int32)
 
 

@@ -1,8 +1,9 @@
 """Thinning against a literal form of its definition, and on shapes whose skeleton is known."""
 
 import numpy as np
+import pytest
 
-from petl_bench.thinning import thin, thin_words
+from petl_bench.thinning import thin, thin_all
 
 
 def literal(mask: np.ndarray) -> np.ndarray:
@@ -36,14 +37,12 @@ def test_random_masks_are_thinned_as_the_definition_says() -> None:
         assert (thin(np.asfortranarray(mask)) == literal(mask)).all()
 
 
-def test_the_masks_of_a_word_are_thinned_as_each_alone() -> None:
-    masks = np.random.default_rng(1).random((64, 12, 17)) < np.linspace(0.1, 1, 64)[:, None, None]
-    words = np.zeros((12, 17), dtype=np.uint64)
-    for bit, mask in enumerate(masks):
-        words |= mask.astype(np.uint64) << np.uint64(bit)
-    seen = thin_words(words)
-    for bit, mask in enumerate(masks):
-        assert ((seen >> np.uint64(bit) & np.uint64(1)) == thin(mask)).all()
+@pytest.mark.parametrize("width", [17, 63, 64, 65, 130])
+def test_masks_are_thinned_together_as_each_alone_whatever_falls_to_the_end_of_a_word(width: int) -> None:
+    masks = np.random.default_rng(width).random((9, 12, width)) < np.linspace(0.3, 1, 9)[:, None, None]
+    seen = thin_all(masks)
+    for one, mask in zip(seen, masks, strict=True):
+        assert (one == literal(mask)).all()
 
 
 def test_a_line_stays_and_a_bar_becomes_one() -> None:
