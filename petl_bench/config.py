@@ -65,13 +65,18 @@ def in_words(size: object) -> str:
 
 
 class DatasetConfig(Section):
-    """Base of every ``DenseDataset.Config``: the size of the images, and at most how many of each split."""
+    """Base of every ``DenseDataset.Config``: the size of the images, and at most how many of each split.
+
+    Attributes:
+        scored_split: What a run is scored on. With ``val`` it opens no test image: settings are chosen by such runs.
+    """
 
     name: str
     image_size: ImageSize
     train_images: Positive
     test_images: Positive
     flip: bool = True
+    scored_split: Literal["test", "val"] = "test"
 
     @property
     def size(self) -> tuple[int, int]:

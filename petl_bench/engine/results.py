@@ -42,12 +42,12 @@ def assess(
     clock: Clock,
     accelerator: Accelerator,
 ) -> dict[str, TaskResult]:
-    """Score a trained model on the test images, and write scores, statistics, pictures and what was trained.
+    """Score a trained model on the images that are held out, and write scores, pictures and what was trained.
 
     Args:
         model: The trained model.
         specs: Its tasks.
-        opened: The splits ``train`` and ``test``.
+        opened: The split ``train`` and the one that is scored.
         config: Of the run.
         draft: The record as far as it is known: hashes of weights and data.
         folder: Where the files go.
@@ -58,7 +58,7 @@ def assess(
     Returns:
         The metrics by task.
     """
-    testing, batch = opened["test"], evaluation_batch(config.dataset.size)
+    testing, batch = opened[config.dataset.scored_split], evaluation_batch(config.dataset.size)
     with clock.phase("evaluate"):
         measured = evaluate(
             model,
@@ -80,7 +80,7 @@ def assess(
     write_statistics(folder, {task: one.statistics for task, one in measured.items()})
     save(model, folder / WEIGHTS)
     seen = seen_in_pretraining(draft.weights_hash, config.dataset.name)
-    primary, images = testing.primary, f"test:{len(testing)}"
+    primary, images = testing.primary, f"{config.dataset.scored_split}:{len(testing)}"
     return {
         task: _result(spec, primary.get(task, spec.primary), measured[task], trivial[task], images, task in seen)
         for task, spec in specs.items()

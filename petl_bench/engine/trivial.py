@@ -32,7 +32,7 @@ def trivial_values(
         spec: What it is.
         config: Of the run: which images, at which size.
         data_hash: What identifies the images and labels.
-        opened: Gives the training or the test split.
+        opened: Gives the training split or the one that is scored.
         batch_size: Images that are read at once.
     """
     known = {
@@ -47,7 +47,7 @@ def trivial_values(
     path = cache_folder() / "trivial" / f"{digest(known)}.json"
     values = _read(path, spec)
     if values is None:
-        values = _measured(task, spec, opened("train"), opened("test"), batch_size)
+        values = _measured(task, spec, opened("train"), opened(config.dataset.scored_split), batch_size)
         _keep(path, values)
     return values
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from accelerate import Accelerator
 
 from petl_bench.config import RunConfig
-from petl_bench.data.base import DenseDataset
+from petl_bench.data.base import DenseDataset, Split
 from petl_bench.engine.build import build, task_specs
 from petl_bench.engine.clock import Clock, Watch
 from petl_bench.engine.evaluate import evaluate
@@ -150,7 +150,8 @@ class Work:
         config, root = self.config, self.config.runtime.folder
         dataset = load("datasets", config.dataset.name)
         with self.clock.phase("data"):
-            return {split: dataset(config.dataset, split, config.tasks, root=root) for split in ("train", "test")}
+            splits: tuple[Split, ...] = ("train", config.dataset.scored_split)
+            return {split: dataset(config.dataset, split, config.tasks, root=root) for split in splits}
 
     def _scored_apart(self, model: MultiTaskModel) -> Callable[[], dict[str, Mapping[str, float]]]:
         """Return what scores the model on the images that are set apart to tune on."""
