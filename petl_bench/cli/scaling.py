@@ -40,7 +40,7 @@ def scaling_command(
     part: Annotated[str, typer.Option(help="encoder, decoders, total.")] = "encoder,total",
     metric: Annotated[
         str, typer.Option(help="latency, macs, elementwise, bytes, memory, parameters.")
-    ] = "latency,macs",
+    ] = "latency,macs,memory",
     mode: Annotated[str, typer.Option(help="How passes run: eager, compiled, bf16 or cuda-graphs.")] = "eager",
     batch: Annotated[int, typer.Option(min=1, help="Images of a timed pass.")] = 1,
     rounds: Annotated[int, typer.Option(min=2, help="Rounds of every process, at least.")] = 10,
@@ -67,6 +67,7 @@ def scaling_command(
     from petl_bench.measure.cost.workload import Setup
     from petl_bench.records.scaling import ScalingRecord
     from petl_bench.records.store import Store
+    from petl_bench.report.scaling.headline import headline_rows
     from petl_bench.report.scaling.page import FILES, write_scaling, write_scaling_record
     from petl_bench.report.scaling.tables import scaling_table
     from petl_bench.signed import require_replaceable, sign
@@ -95,6 +96,7 @@ def scaling_command(
     write_scaling(record, out)
     sign(out, FILES)
     if format_ is Format.TABLE:
+        print_as(headline_rows(record), format_, f"what every method costs, {record.backbone}")
         print_as(scaling_table(record), format_, f"cost against T, {record.backbone}")
         for note in [*record.missed, f"record, table and figure: {out}"]:
             typer.echo(note)

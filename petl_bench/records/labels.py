@@ -74,8 +74,17 @@ def _fields(
     }
 
 
-def contradiction(execution: str, label: Growth) -> str | None:
-    """Return what is wrong when an encoder's label does not go with the execution that the method declares."""
+def contradiction(execution: str, label: Growth, *, backward: bool | None = None) -> str | None:
+    """Return what is wrong when an encoder's label, or its backward pass, does not go with the declared execution.
+
+    Args:
+        execution: As the method declares it.
+        label: Of its measured cost.
+        backward: Whether a training step goes back through the trunk, where that was looked at.
+    """
+    beside = {"side": True, "tapped": False}.get(execution)
+    if backward is not None and beside == backward:
+        return f"declares {execution}, but a training step goes back {'through' if backward else 'beside'} the trunk"
     allowed = ALLOWED.get(execution, ())
     if label == "none" or label in allowed:
         return None

@@ -36,7 +36,8 @@ def _again(row: ScalingRow, record: ScalingRecord, held: Mapping[tuple[str, ...]
     samples = record.samples[row.label][f"{row.phase}/{row.part}"]
     base = "reference" if row.phase == "infer" else str(row.tasks[0])
     fields = timed_fields(row.tasks, samples, base, sum(_added(row, held)) if _is_counted(row, held) else None)
-    wrong = contradiction(row.execution, fields["verdict"]) if row.part == "encoder" else None
+    wrong = contradiction(row.execution, fields["verdict"], backward=record.backward.get(row.label))
+    wrong = wrong if row.part == "encoder" else None
     return ScalingRow.model_validate({**row.model_dump(), **fields, "contradiction": wrong})
 
 

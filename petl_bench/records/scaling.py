@@ -97,6 +97,8 @@ class ScalingRecord(Entry):
         controls: The methods whose curves are known: ``floor`` costs nothing per task, ``ceiling`` one backbone.
         saved_bytes: By method and module of the encoder, bytes kept for the backward pass of one image at most tasks.
         peak_bytes: By method and phase, then by T: bytes an accelerator allocated beyond the models, and reserved.
+        backward: By method, whether a training step goes back through the trunk, as autograd keeps it; empty in records
+            older than the column.
         agreements: What was counted in several ways, for numbers of tasks that fvcore can trace.
         samples: By method, phase/part and ``reference`` or T: milliseconds by process, one a round.
     """
@@ -118,5 +120,6 @@ class ScalingRecord(Entry):
     rows: tuple[ScalingRow, ...] = Field(min_length=1)
     saved_bytes: dict[str, dict[str, int]] = {}
     peak_bytes: dict[str, dict[str, tuple[int, int]]] = {}
+    backward: dict[str, bool] = {}
     agreements: tuple[Agreement, ...] = ()
     samples: dict[str, dict[str, dict[str, Samples]]] = {}

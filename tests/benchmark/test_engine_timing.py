@@ -67,6 +67,17 @@ def test_the_training_step_of_vmt_beside_full_fine_tuning(gate: Gate) -> None:
     gate.hold("m of vmt in training", max(line.slope, 1e-4), Limits(0.05, 0.02), f"({low:.4f} to {high:.4f})")
 
 
+def test_the_training_step_of_what_stays_beside_the_trunk(gate: Gate) -> None:
+    """Of the encoder, forward and backward; a frozen forward pass alone is a third of the multiply-adds of full."""
+    image = torch.rand(2, 3, 224, 224)
+    beside = {"side": model_of("side", 4), "vmt, reenter = false": model_of("vmt", 4, reenter=False)}
+    things = {name: training(model, image) for name, model in beside.items()}
+    things["full"] = training(model_of("full", 4), image)
+    rounds = gate.rounds(things, 8)
+    for name in beside:
+        gate.ratio_of(rounds, name, "full", Limits(0.65, 0.50))
+
+
 @pytest.mark.parametrize("method", ["lora", "hyperformer", *also_slow("adapter", "bitfit", "ssf")])
 @pytest.mark.parametrize("phase", ["infer", "train"])
 def test_one_launch_for_four_tasks_beside_four_passes(gate: Gate, method: str, phase: str) -> None:

@@ -14,13 +14,16 @@ from petl_bench.engine.build import build, task_specs
 from petl_bench.features import Features
 from petl_bench.measure.cost.agreement import DisagreementError
 from petl_bench.measure.cost.flops import forward_work
+from petl_bench.measure.cost.memory import saved_for_backward
 from petl_bench.measure.cost.objective import objective_of
 from petl_bench.measure.cost.record import scale
 from petl_bench.measure.cost.work import count_method
 from petl_bench.measure.cost.workload import Setup, inference, training
+from petl_bench.measure.count.meta import build_on_meta
 from petl_bench.records.labels import contradiction
 from petl_bench.records.refit import read_scaling
 from petl_bench.records.scaling import ScalingRecord
+from petl_bench.report.scaling.headline import headline_rows
 from petl_bench.report.scaling.page import PAGE, write_scaling, write_scaling_record
 from petl_bench.testing import Subject
 
@@ -116,6 +119,19 @@ def test_what_is_frozen_in_front_of_the_first_trained_site_keeps_nothing() -> No
     assert frozen == []  # a frozen linear layer keeps no input: its weight needs no gradient
 
 
+@pytest.mark.parametrize("method", [{"name": "side"}, {"name": "vmt", "reenter": False}])
+def test_what_stays_beside_the_trunk_keeps_a_third_of_the_bytes_of_a_tap(method: dict[str, Any]) -> None:
+    """On Swin-T with four tasks; the encoder's bytes, to which decoders add the same for every method."""
+
+    def saved(section: dict[str, Any]) -> int:
+        backbone = {"name": "swin_tiny_patch4_window7_224"}
+        model = build_on_meta({"backbone": backbone, "method": section, "tasks": 4}).model.to("meta").train()
+        image = torch.empty(1, 3, 224, 224, device="meta")
+        return saved_for_backward(model, lambda: model.method(image)).total_bytes
+
+    assert saved(method) / saved({"name": "vmt"}) <= 0.35
+
+
 def test_bfloat16_predicts_nearly_the_same() -> None:
     subject = Subject(VMT, VMT.Config(name="vmt"), "swin")
     model, image = subject.build(), subject.images(2)
@@ -193,6 +209,38 @@ def test_a_vmt_that_runs_per_task_features_through_the_trunk_is_caught() -> None
 
     assert macs(3) == 3 * macs(1)
     assert contradiction("tapped", "linear") is not None
+
+
+def test_a_backward_pass_is_held_against_the_declared_execution() -> None:
+    assert contradiction("side", "constant", backward=True) == (
+        "declares side, but a training step goes back through the trunk"
+    )
+    assert contradiction("tapped", "constant", backward=False) is not None
+    assert contradiction("side", "constant", backward=False) is None
+    assert contradiction("tapped", "constant", backward=True) is None
+    record = counted("side", "vmt", "decoders", tasks=(1, 2), phases=("train",), parts=("encoder",))
+    assert record.backward == {"side": False, "vmt": True, "decoders": False}
+
+
+def test_the_first_table_of_the_page_has_training_beside_inference(tmp_path: Path) -> None:
+    record = counted("side", "mtlora", "single", tasks=(1, 4), parts=("encoder",))
+    rows = {row["method"]: row for row in headline_rows(record)}
+    assert [rows[name]["passes of the trunk"] for name in rows] == ["1", "1 and parts", "T"]
+    assert [rows[name]["backward through the trunk"] for name in rows] == ["no", "yes", "yes"]
+    assert rows["single"]["a task more, by count"] == "100.0 % of a pass"
+    assert rows["side"]["encoder saves for backward, T = 4"].endswith(" MB")
+    assert not any("inference" in name or "peak" in name for name in rows["side"]), "nothing was timed, on a CPU"
+    write_scaling(record, tmp_path)
+    first = next(line for line in (tmp_path / PAGE).read_text("utf-8").splitlines() if line.startswith("| "))
+    assert "backward through the trunk" in first
+    timed = next(row for row in record.rows if (row.label, row.metric, row.phase) == ("side", "macs", "infer"))
+    times = [timed.model_copy(update={"metric": "latency", "values": (3.0, 4.0), "reference": 2.0})]
+    times.append(times[0].model_copy(update={"phase": "train", "values": (9.0, 12.0), "reference": 9.0}))
+    peaks = {"side train": {"1": (10**6, 10**6), "4": (5 * 10**6, 9 * 10**6)}}
+    record = record.model_copy(update={"rows": (*record.rows, *times), "peak_bytes": peaks})
+    row = headline_rows(record)[0]
+    assert (row["inference, encoder, T = 4"], row["training step, encoder, T = 4"]) == ("2.00 passes", "6.00 passes")
+    assert row["accelerator's peak in training, T = 4"] == "5.0 MB"
 
 
 def test_scaling_stops_at_a_vmt_that_runs_the_trunk_once_per_task(monkeypatch: pytest.MonkeyPatch) -> None:

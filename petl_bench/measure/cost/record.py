@@ -64,7 +64,13 @@ def scale(
         "environment": environment(torch.device(setup.device), "bfloat16" if setup.mode == "bf16" else "float32"),
     }
     rows, agreed = list[ScalingRow](), list[Agreement]()
-    by_label: dict[str, dict[str, Any]] = {"samples": {}, "batch_sizes": {}, "saved_bytes": {}, "peak_bytes": {}}
+    by_label: dict[str, dict[str, Any]] = {
+        "samples": {},
+        "batch_sizes": {},
+        "saved_bytes": {},
+        "peak_bytes": {},
+        "backward": {},
+    }
     for label in first:
         progress(label)
         counted = {tasks: count_method(setup, methods[label], tasks) for tasks in setup.tasks}
@@ -80,6 +86,8 @@ def scale(
             by_label["samples"][label] = samples
             by_label["batch_sizes"][label] = min(one.batch_size for one in timed)
             by_label["peak_bytes"] |= _peaks(label, timed)
+        if "train" in setup.phases:
+            by_label["backward"][label] = counted[setup.tasks[-1]].backward
         if "memory" in metrics and "encoder" in setup.parts:
             by_label["saved_bytes"][label] = counted[setup.tasks[-1]].saved["encoder"].by_module
         keep(_record(facts, rows, by_label, agreed, controls))
@@ -143,7 +151,8 @@ def _timed_rows(
             base = REFERENCE if phase == "infer" else str(setup.tasks[0])
             exact = float(added.macs + added.elementwise_ops)
             fields = timed_fields(setup.tasks, samples[f"{phase}/{part}"], base, exact)
-            wrong = contradiction(facts["execution"], fields["verdict"]) if part == "encoder" else None
+            wrong = contradiction(facts["execution"], fields["verdict"], backward=most.backward)
+            wrong = wrong if part == "encoder" else None
             place = {**named, **facts, "phase": phase, "part": part, "metric": "latency", "unit": "ms"}
             rows.append(ScalingRow.model_validate({**place, **fields, "contradiction": wrong}))
     return rows

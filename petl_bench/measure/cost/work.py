@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from petl_bench.backbones.base import Backbone
+from petl_bench.backward import trunk_kept
 from petl_bench.config import RunConfig
 from petl_bench.engine.build import named_backbone
 from petl_bench.ledger import count
@@ -27,6 +28,7 @@ class Costs:
         synthetic_tasks: How many of the tasks fill up what the dataset lacks.
         parameters: Trained by the method.
         backbone_parameters: Of one backbone.
+        backward: A training step goes back through the trunk.
         work: By phase and part, for one image.
         saved: Kept for the backward pass of a training step, by part and module, for one image.
     """
@@ -35,6 +37,7 @@ class Costs:
     synthetic_tasks: int
     parameters: int
     backbone_parameters: int
+    backward: bool
     work: Mapping[tuple[Phase, Part], Work]
     saved: Mapping[Part, Saved]
 
@@ -61,6 +64,7 @@ def count_method(setup: Setup, method: Mapping[str, Any], tasks: int) -> Costs:
         synthetic_tasks=built.synthetic_tasks,
         parameters=count(model).method,
         backbone_parameters=model.method.backbone.num_parameters,
+        backward=bool(trunk_kept(model.method, image)),
         work=work,
         saved=saved,
     )

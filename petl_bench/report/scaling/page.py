@@ -10,7 +10,8 @@ from petl_bench.records.growth import ENOUGH_PROCESSES
 from petl_bench.records.refit import read_scaling
 from petl_bench.records.scaling import ScalingRecord
 from petl_bench.report.scaling.figure import draw_scaling, range_of
-from petl_bench.report.scaling.tables import agreement_table, time_tables, work_table
+from petl_bench.report.scaling.headline import headline_rows
+from petl_bench.report.scaling.tables import agreement_table, markdown, time_tables, work_table
 
 SCALING = "scaling"
 RECORD = "scaling.json"
@@ -23,6 +24,11 @@ _PAGE = """\
 # Cost against the number of tasks
 
 {where}.
+
+{headline}
+
+Times are in passes of the plain frozen backbone, medians; *by count* are multiply-adds. Bytes saved are those of one
+image; a gradient that does not go back through the trunk needs none of its activations.
 
 m is the cost of one task more, relative to one pass of the plain frozen backbone (inference) or to the same part of the
 method's own step with one task (training), with its 95 % t interval over the lines of the processes. The cost ratio
@@ -45,6 +51,7 @@ def write_scaling(record: ScalingRecord, folder: Path) -> None:
     tasks = record.rows[0].tasks
     text = _PAGE.format(
         where=_where(record),
+        headline=_headline(record),
         fewest=tasks[0],
         most=16 if 16 in tasks else tasks[-1],
         notes="\n".join(f"- {note}" for note in scaling_notes(record)),
@@ -79,7 +86,13 @@ def scaling_section(folders: Sequence[Path], out: Path) -> str:
     notes = "".join(f"- {note}\n" for note in scaling_notes(record))
     whole = f"[{SCALING}/{PAGE}]({SCALING}/{PAGE})"
     head = f"\n## Cost against the number of tasks\n\n{_where(record)}. All of it: {whole}.\n\n"
+    head += f"{_headline(record)}\n\n"
     return f"{head}{notes}\n{drawn}{(time_tables(record) + work_table(record)).replace('## ', '### ')}"
+
+
+def _headline(record: ScalingRecord) -> str:
+    rows = headline_rows(record)
+    return markdown(list(rows[0]), [list(row.values()) for row in rows])
 
 
 def scaling_notes(record: ScalingRecord) -> list[str]:
