@@ -1,5 +1,6 @@
 """From what was asked to resolved runs: ``plan(settings) -> RunConfig`` and ``expand(experiment)``. Pure functions."""
 
+import copy
 import itertools
 import re
 import tomllib
@@ -284,10 +285,10 @@ def expand(experiment: Experiment, over: Mapping[str, Any]) -> tuple[dict[str, A
     for row in experiment.rows:
         methods = (row.method,) if isinstance(row.method, str) else row.method
         for method, common, own in itertools.product(methods, experiment.combinations(), row.combinations()):
-            settings = merge({}, experiment.base)
+            settings = copy.deepcopy(experiment.base)  # settings are put into it, for this run alone
             settings["method"] = {"name": method}
             for key, value in [*common.items(), *row.set.items(), *own.items()]:
-                assign(settings, key, value)
+                assign(settings, key, copy.deepcopy(value))
             runs += [
                 merge({**settings, "seed": seed}, over)
                 for seed in seeds

@@ -94,3 +94,15 @@ def test_a_file_that_is_no_experiment_is_a_mistake_and_no_traceback(content: byt
 def test_a_byte_order_mark_is_no_part_of_an_experiment(tmp_path: Path) -> None:
     (tmp_path / "file.toml").write_bytes(b"\xef\xbb\xbf" + FILE.encode())
     assert read_experiment(tmp_path / "file.toml").title == "t"
+
+
+def test_what_a_row_sets_in_a_section_of_the_base_stays_in_that_row() -> None:
+    read = experiment(
+        base={"train": {"batch_size": 4}},
+        rows=[{"method": "a", "set": {"train.balancer": {"name": "dwa"}, "train.balancer.period": 3}}, {"method": "b"}],
+    )
+    before = read.model_dump()
+    first, second = expand(read, {})
+    assert first["train"] == {"batch_size": 4, "balancer": {"name": "dwa", "period": 3}}
+    assert second["train"] == {"batch_size": 4}
+    assert read.model_dump() == before
