@@ -35,13 +35,14 @@ from petl_bench.cli.scaling import bench_peers_command, scaling_command
 from petl_bench.cli.store import app as store_app
 from petl_bench.cli.sweep import status_command, sweep_command
 from petl_bench.cli.tasks import seeds_of, tasks_of_a_run, tasks_or_channels
+from petl_bench.cli.tune import tune_command
 from petl_bench.config import RunConfig, merge
 from petl_bench.errors import UsageError, nearest, unknown_name
 
 _STARTED = time.perf_counter()
 
 GROUPS = {
-    "Train": ("run", "sweep", "status", "report"),
+    "Train": ("run", "sweep", "tune", "status", "report"),
     "Measure": ("params", "scaling", "bench-peers", "claims", "groups"),
     "Inspect": ("store", "list", "check", "data"),
     "Extend": ("new", "pretrain"),
@@ -296,6 +297,7 @@ def claims_command(format_: FormatOption = Format.TABLE) -> None:
 
 
 app.command("sweep")(sweep_command)
+app.command("tune")(tune_command)
 app.command("status")(status_command)
 app.add_typer(store_app, name="store")
 app.command("scaling")(scaling_command)

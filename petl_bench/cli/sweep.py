@@ -14,7 +14,9 @@ from petl_bench.config import merge
 from petl_bench.errors import UsageError
 
 if TYPE_CHECKING:
+    from petl_bench.records.store import Store
     from petl_bench.sweep.job import Job
+    from petl_bench.sweep.launchers import Launcher as Place
     from petl_bench.sweep.survey import Survey
 
 
@@ -32,30 +34,34 @@ class Retry(StrEnum):
     FAILED = "failed"
 
 
+LauncherOption = Annotated[Launcher, typer.Option("--launcher", help="Where runs are executed.")]
+JobsOption = Annotated[
+    int | None, typer.Option("--jobs", min=1, help="Runs at a time [default: as many as fit the machine].")
+]
+RetryOption = Annotated[Retry | None, typer.Option("--retry", help="failed: do failed runs again.")]
+BudgetOption = Annotated[str | None, typer.Option("--budget", help="smoke, quick or full.")]
+DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda ...")]
+RootOption = Annotated[Path | None, typer.Option("--root", help="Folder of the data set's files.")]
+StoreOption = Annotated[Path, typer.Option("--out", help="The store: one folder a run.")]
+
+
 def sweep_command(
     experiment: Annotated[str, typer.Argument(help="An experiment: a name or a TOML file.")],
-    launcher: Annotated[Launcher, typer.Option(help="Where runs are executed.")] = Launcher.LOCAL,
-    jobs: Annotated[
-        int | None, typer.Option("--jobs", min=1, help="Runs at a time [default: as many as fit the machine].")
-    ] = None,
+    launcher: LauncherOption = Launcher.LOCAL,
+    jobs: JobsOption = None,
     seeds: Annotated[str | None, typer.Option("--seeds", help="In place of the experiment's: 0-4, or 0,1,2.")] = None,
-    retry: Annotated[Retry | None, typer.Option("--retry", help="failed: do failed runs again.")] = None,
-    budget: Annotated[str | None, typer.Option(help="smoke, quick or full.")] = None,
+    retry: RetryOption = None,
+    budget: BudgetOption = None,
     set_: SetOption = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda ...")] = "auto",
-    root: Annotated[Path | None, typer.Option(help="Folder of the data set's files.")] = None,
-    out: Annotated[Path, typer.Option(help="The store: one folder a run.")] = Path("runs"),
+    device: DeviceOption = "auto",
+    root: RootOption = None,
+    out: StoreOption = Path("runs"),
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what is done and what is left, and stop.")] = False,
 ) -> None:
     """Do all runs of an experiment, one process each: done ones are found, a failed one does not stop the others."""
-    runtime = {"device": device} | ({} if root is None else {"root": str(root)})
-    asked = settings_of(None, None, None, None, None, set_)
-    if "method" in asked:
-        raise UsageError("An experiment names its methods itself: give `sweep` no method.* setting.")
-    asked = merge({"runtime": runtime}, asked if budget is None else {**asked, "budget": budget})
+    asked = asked_of("sweep", budget, set_, device, root)
     from petl_bench import plan, plugins
     from petl_bench.records.store import Store
-    from petl_bench.sweep.job import plan_into
     from petl_bench.sweep.launchers import LAUNCHERS
     from petl_bench.sweep.survey import survey
 
@@ -68,18 +74,40 @@ def sweep_command(
     found = survey(store, (where.preview if dry_run else where.jobs)(configs), retry_failed=retry is Retry.FAILED)
     if dry_run:
         print_as(_rows(found), Format.TABLE, f"{experiment}: {len(found.runs)} runs in {out}")
-    typer.echo(_summary(found), err=not dry_run)
+    typer.echo(summary(found), err=not dry_run)
     if dry_run:
         return
-    for job in found.to_do:
-        plan_into(store, job)
-    shown = _Shown(len(found.to_do))
-    with shown:
-        done = where.run(store, found.to_do, shown)
+    done = do_runs(where, store, found)
     if done is None:
         typer.echo(f"Type: petl-bench status {out}   and when all are done: petl-bench report {out}")
         return
     _tell_end(experiment, found, done, out)
+
+
+def asked_of(
+    command: str, budget: str | None, set_: list[str] | None, device: str, root: Path | None
+) -> dict[str, Any]:
+    """Return what is laid on top of an experiment's settings.
+
+    Raises:
+        UsageError: A setting of a method is among it.
+    """
+    runtime = {"device": device} | ({} if root is None else {"root": str(root)})
+    asked = settings_of(None, None, None, None, None, set_)
+    if "method" in asked:
+        raise UsageError(f"An experiment names its methods itself: give `{command}` no method.* setting.")
+    return merge({"runtime": runtime}, asked if budget is None else {**asked, "budget": budget})
+
+
+def do_runs(where: "Place", store: "Store", found: "Survey") -> dict[str, bool] | None:
+    """Do what is left and show it; return whether each run is finished, None if they are left to others."""
+    from petl_bench.sweep.job import plan_into
+
+    for job in found.to_do:
+        plan_into(store, job)
+    shown = _Shown(len(found.to_do))
+    with shown:
+        return where.run(store, found.to_do, shown)
 
 
 def _rows(found: "Survey") -> list[dict[str, Any]]:
@@ -96,7 +124,8 @@ def _rows(found: "Survey") -> list[dict[str, Any]]:
     ]
 
 
-def _summary(found: "Survey") -> str:
+def summary(found: "Survey") -> str:
+    """Say what is done, what is left, and how long that takes."""
     states = Counter(run.state or "new" for run in found.runs)
     counts = ", ".join(f"{number} {state}" for state, number in sorted(states.items()))
     left = len(found.to_do)

@@ -43,6 +43,7 @@ def test_every_command_is_understood(command: str, tmp_path: Path, monkeypatch, 
     endings = {
         "run": ["--dry-run"],
         "sweep": ["--dry-run"],
+        "tune": ["--dry-run"],
         "new": ["--out", str(tmp_path)],
         "check": ["--backbone", "vit"],
     }

@@ -195,7 +195,7 @@ class Lines:
 
     def _cheap(self, name: str, words: list[str], draw: random.Random) -> list[str]:
         """Keep a line from working for minutes, and from writing anywhere but in the working folder."""
-        dry = {"run": ["--dry-run"], "sweep": ["--dry-run"]}
+        dry = {"run": ["--dry-run"], "sweep": ["--dry-run"], "tune": ["--dry-run"]}
         if name == "run" and draw.random() < 0.2:  # a run of one step, whatever else was asked
             small = "train.steps=1 train.batch_size=2 dataset.train_images=2 dataset.test_images=2 tasks=1"
             settings = f"{small} dataset.image_size=32 backbone.name=embedded runtime.workers=0".split()

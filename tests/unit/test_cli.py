@@ -20,6 +20,10 @@ FLAGS = {
     "sweep": {
         "--launcher", "--jobs", "--seeds", "--retry", "--budget", "--set", "--device", "--root", "--out", "--dry-run",
     },
+    "tune": {
+        "--points", "--launcher", "--jobs", "--retry", "--budget", "--set", "--device", "--root", "--out", "--write",
+        "--format", "--dry-run",
+    },
     "status": {"--format"},
     "store": set(),
     "store check": {"--repair"},
@@ -98,6 +102,9 @@ def call(*arguments: str) -> int:
         (["scaling", "--tasks", "4"], ["2 or more numbers"]),
         (["run", "main", "--method", "vmt"], ["names its methods itself"]),
         (["run", "main", "--set", "method.rho=8"], ["names its methods itself"]),
+        (["tune", "main", "--set", "method.rho=8"], ["names its methods itself", "`tune`"]),
+        (["tune", "pascal-mtlora"], ["No image is set apart", "--set dataset.val_images=200"]),
+        (["tune", "main", "--write", "tuned"], ["--write tuned.toml"]),
         (["run", "mian"], ["Unknown experiment 'mian'", "Did you mean 'main'?"]),
         (["run", "nowhere.toml"], ["cannot be read"]),
         (["params", "--method", "vmt", "--tasks", "0"], ["one task or more"]),
@@ -196,6 +203,7 @@ TORCH_FREE = [
     ["run", "--help"],
     ["data", "guide", "pascal-context"],
     ["sweep", "--help"],
+    ["tune", "--help"],
     ["status", "reports/runs/main"],
     ["store", "check", "reports/runs/main"],
     *[["list", kind] for kind in ("methods", "backbones", "datasets", "tasks", "decoders", "experiments")],

@@ -41,6 +41,8 @@ LINES = [
     ["status", "\x00"],
     ["status", "/dev/null"],
     ["sweep", "\x00.toml"],
+    ["tune", "main", "--write", "\x00.toml", "--dry-run"],
+    ["tune", "main", "--set", "seed=x", "--dry-run"],
     ["list", "\ud800"],
 ]
 
