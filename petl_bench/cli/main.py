@@ -376,11 +376,19 @@ def new_command(
 @app.command("pretrain")
 def pretrain_command(
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")] = False,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Another recipe: --set steps=500; needs --out.", metavar="KEY=VALUE"),
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Where to write weights, if not into the package.")] = None,
+    probe: Annotated[
+        str | None, typer.Option("--probe", help="Train nothing; tell what weights are worth: pretrained, file:PATH.")
+    ] = None,
 ) -> None:
-    """Rebuild the embedded backbone (about an hour on two cores)."""
-    from petl_bench.cli.run import pretrain_embedded
+    """Rebuild the embedded backbone (about an hour and a half on one core), or tell what weights of it are worth."""
+    from petl_bench.cli.pretrain import pretrain_embedded, probe_weights
 
-    typer.echo(pretrain_embedded(resume=resume))
+    typer.echo(probe_weights(probe) if probe else pretrain_embedded(resume=resume, settings=set_, out=out))
 
 
 def main(arguments: list[str] | None = None) -> None:

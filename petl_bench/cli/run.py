@@ -94,22 +94,3 @@ def _show(outcome: Outcome, console: Console) -> None:
         speed += f", {100 * record.waiting_seconds / record.seconds.train:.1f} % of it waiting for data"
     print(f"seconds: {account}; total {sum(spent.values()):.1f} ({speed})")
     print(f"pictures: {outcome.folder / PICTURE}")
-
-
-def pretrain_embedded(*, resume: bool) -> str:
-    """Pre-train the embedded backbone; return what to tell about it."""
-    from petl_bench.pretrain.pretrain import Recipe, pretrain
-
-    recipe = Recipe()
-    with bar(Console(stderr=True)) as progress:
-        seen = progress.add_task("teacher", total=recipe.images, state="")
-        shown = progress.add_task("pretrain", total=recipe.steps, state="")
-        done = pretrain(
-            recipe,
-            resume=resume,
-            taught=lambda images: progress.advance(seen, images),
-            tell=lambda step, loss, speed: progress.update(
-                shown, completed=step, state=f"loss {loss:.3f}  {speed:.0f} images/s"
-            ),
-        )
-    return f"weights: {done.weights}\nlog: {done.log}\nseconds: {done.seconds:.0f}"

@@ -50,7 +50,7 @@ FLAGS = {
     "data unpack": set(),
     "data demo": {"--images", "--size"},
     "new": {"--out"},
-    "pretrain": {"--resume"},
+    "pretrain": {"--out", "--probe", "--resume", "--set"},
 }  # fmt: skip
 
 
