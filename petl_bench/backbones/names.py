@@ -9,7 +9,7 @@ from petl_bench.errors import UsageError, unknown_name
 
 EMBEDDED = "embedded"
 HUB = "hf-hub:"
-SEEN_IN_PRETRAINING = {"scenes": ("depth", "edges")}
+SEEN_IN_PRETRAINING = {"scenes": ("depth", "edges", "albedo", "shading", "boundary_distance", "height", "layout")}
 """By data set, the tasks whose labels trained the shipped weights of the embedded backbone."""
 
 

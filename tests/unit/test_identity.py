@@ -14,6 +14,7 @@ from petl_bench.backbones.build import seen_in_pretraining, weights_hash
 from petl_bench.backbones.embedded import WEIGHTS
 from petl_bench.config import BackboneConfig, DatasetConfig, LearningRates, Section, TrainConfig
 from petl_bench.identity import ENGINE_VERSION, SECTIONS, class_defaults, flatten, identify, stated_defaults
+from petl_bench.pretrain.recipe import LABELS
 from petl_bench.records.run import RunRecord
 from petl_bench.records.store import RECORD, read_record
 
@@ -168,11 +169,11 @@ def test_another_training_loop_is_another_run() -> None:
     assert later.group != record.group
 
 
-def test_depth_and_edges_were_seen_by_the_shipped_weights_on_scenes_alone(tmp_path: Path) -> None:
+def test_labels_of_the_recipe_were_seen_by_the_shipped_weights_on_scenes_alone(tmp_path: Path) -> None:
     copy = tmp_path / "copy.safetensors"
     shutil.copy(WEIGHTS, copy)
     for weights in ("pretrained", f"file:{copy}"):
-        assert seen_in_pretraining(weights_hash("embedded", weights, 64), "scenes") == ("depth", "edges")
+        assert seen_in_pretraining(weights_hash("embedded", weights, 64), "scenes") == tuple(LABELS)
     assert seen_in_pretraining(weights_hash("embedded", "pretrained", 64), "rooms") == ()
     assert seen_in_pretraining(weights_hash("embedded", "random", 64), "scenes") == ()
     timm = weights_hash("swin_tiny_patch4_window7_224", "pretrained", 224)
