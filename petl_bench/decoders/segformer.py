@@ -107,7 +107,7 @@ class SegFormer(Decoder):
         """Map levels [B, C_s, H_s, W_s] to predictions [B, channels, H_0, W_0]."""
         projections: list[Any] = list(self.project)
         fuse = self.fuse.weight.flatten(1)
-        bias = fuse @ torch.cat([project.bias for project in projections])
+        bias = (fuse * torch.cat([project.bias for project in projections])).sum(1)
         slices = fuse.chunk(len(projections), dim=1)
         own = [
             F.conv2d(level, (part @ project.weight.flatten(1))[:, :, None, None], bias if s == 0 else None)

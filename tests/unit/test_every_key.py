@@ -15,7 +15,7 @@ FIRST = {
     "vmt-lite method.scale": "method.sharing=stage-untied",
     "vpt method.prompts_at_merge": "method.deep=false",
 }
-WORDS = ("poly", "adam", "skip", "random", "imagenet", "bf16", "cpu", "linear")  # for what no schema lists
+WORDS = ("poly", "adam", "skip", "random", "imagenet", "bf16", "cpu", "linear", "val")  # for what no schema lists
 
 
 def config_of(capsys: pytest.CaptureFixture[str], method: str, *arguments: str) -> dict[str, Any] | None:

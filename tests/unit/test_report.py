@@ -131,7 +131,7 @@ def test_learning_rates_are_in_the_label_only_where_they_differ(tmp_path: Path):
 def test_small_scores_have_more_decimals(tmp_path: Path, mean: float | None, digits: int):
     analysis = analysed(tmp_path, usual("vmt", 0.1))
     column = analysis.columns[0]
-    scores = {} if mean is None else {column.name: Estimate(mean, 0.1, 3)}
+    scores = {} if mean is None else {column.name: Estimate(mean, 0.1, 3, (mean, mean))}
     assert decimals([replace(analysis.rows[-1], scores=scores)], column) == digits
 
 
