@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -48,7 +49,9 @@ def test_every_command_is_understood(command: str, tmp_path: Path, monkeypatch, 
         "check": ["--backbone", "vit"],
     }
     endings |= {understood: ["--help"] for understood in ("report", "scaling", "bench-peers", "data", "groups")}
-    monkeypatch.chdir(ROOT)
+    for store in ("runs", "other") if name in ("status", "store") else ():
+        shutil.copytree(ROOT / "reports" / "runs" / "main", tmp_path / store)
+    monkeypatch.chdir(tmp_path if name in ("status", "store") else ROOT)
     with pytest.raises(SystemExit) as left:
         main(
             [name, *arguments, *(["--help"] if "ray" in arguments else endings.get(name, []))]
