@@ -19,8 +19,7 @@ class Recipe(Section):
     Attributes:
         images: Source rooms rendered.
         jitter: Largest relative change of brightness, contrast and channel gains.
-        mirror_share: Share of pictures that are mirrored together with what the teacher saw in them. Not 0, it asks for
-            the same features on the left and on the right, from which no decoder of single pixels can tell them apart.
+        mirror_share: Share of pictures that are mirrored together with what the teacher saw in them.
         hidden_share: Share of a picture's blocks of 8 pixels that are made grey, in every second picture.
         labels: Weights of the losses of source-domain labels, beside that of the imitation, which is 1.
     """
