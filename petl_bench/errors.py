@@ -8,6 +8,10 @@ class UsageError(ValueError):
     """What was asked cannot be done; the message says what was got, what is allowed, what to type next."""
 
 
+class UnreadableError(UsageError):
+    """A file of a data set is damaged, or the disk does not give it."""
+
+
 def nearest(got: str, allowed: Iterable[str]) -> str | None:
     """Return the name in ``allowed`` that is spelt most like ``got``, or None if none is close."""
     names = list(allowed)

@@ -89,6 +89,11 @@ class DenseDataset(ABC):
     def content_hash(cls, config: DatasetConfig, *, root: Path | None = None, tasks: Sequence[str] = ()) -> str:
         """Return what identifies the content of all splits: images, and labels of ``tasks``. No path enters."""
 
+    @property
+    def unreadable(self) -> frozenset[str]:
+        """The names of images of which a file could not be read so far, where that does not stop the run."""
+        return frozenset()
+
     @abstractmethod
     def __len__(self) -> int:
         """Return the number of images."""

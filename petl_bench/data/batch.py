@@ -1,7 +1,7 @@
 """What a data set gives: one image with its labels, and a stack of them."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -48,17 +48,20 @@ class Native:
 class Batch:
     """Images float32 [B, 3, H, W] in 0..1 and labels by task, [B, H, W] or [B, 3, H, W].
 
-    ``native`` has one element an image where predictions are scored at the images' own sizes; else it is empty.
+    Attributes:
+        native: One element an image where predictions are scored at the images' own sizes; else empty.
+        unreadable: Names of images that stand in the batch without picture or label, since a file cannot be read.
     """
 
     images: Tensor
     labels: Mapping[str, Tensor]
     native: tuple[Native, ...] = ()
+    unreadable: tuple[str, ...] = ()
 
     def to(self, device: torch.device) -> "Batch":
         """Copy the batch to a device."""
         labels = {task: label.to(device, non_blocking=True) for task, label in self.labels.items()}
-        return Batch(self.images.to(device, non_blocking=True), labels, self.native)
+        return replace(self, images=self.images.to(device, non_blocking=True), labels=labels)
 
     def scored(self, task: str, prediction: Tensor) -> "Iterator[tuple[Tensor, Tensor]]":
         """Yield pairs of prediction and label of one size, given what a network says [B, C, H, W] of this batch."""
@@ -81,7 +84,8 @@ class Batch:
 
     def pin_memory(self) -> "Batch":
         """Copy the batch into pinned memory, from where an accelerator reads without waiting."""
-        return Batch(self.images.pin_memory(), {task: label.pin_memory() for task, label in self.labels.items()})
+        labels = {task: label.pin_memory() for task, label in self.labels.items()}
+        return replace(self, images=self.images.pin_memory(), labels=labels)
 
 
 def to_batch(images: np.ndarray, labels: Mapping[str, np.ndarray]) -> Batch:

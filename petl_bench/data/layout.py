@@ -11,6 +11,7 @@ import numpy as np
 
 from petl_bench.data.base import Split
 from petl_bench.data.geometry import IGNORED, REAL_WITHOUT_TRUTH
+from petl_bench.data.readers import reading
 from petl_bench.errors import UsageError
 
 SAMPLED = 50  # images whose files enter the digest of the content
@@ -96,13 +97,18 @@ class Layout:
             "labelled": {task: [name for name in ids if name in self.labels[task].files] for task in tasks},
             "sample": {
                 name: [
-                    [hashlib.sha256(path.read_bytes()).hexdigest() for path in source.files.get(name, ())]
+                    [_hash(path) for path in source.files.get(name, ())]
                     for source in (self.images, *(self.labels[task] for task in tasks))
                 ]
                 for name in ids[::step]
             },
         }
         return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()
+
+
+def _hash(path: Path) -> str:
+    with reading(path, "a file"):
+        return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def by_id(files: Mapping[str, Path], *others: Mapping[str, Path]) -> dict[str, tuple[Path, ...]]:

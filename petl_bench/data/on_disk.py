@@ -5,7 +5,7 @@ into the folder.
 """
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
@@ -20,9 +20,9 @@ from petl_bench.data.augment import Pipeline
 from petl_bench.data.base import Batch, DenseDataset, Sample, Split
 from petl_bench.data.batch import Native
 from petl_bench.data.geometry import View
-from petl_bench.data.layout import Layout
+from petl_bench.data.layout import Layout, no_truth
 from petl_bench.data.protocols import PROTOCOLS, Protocol
-from petl_bench.errors import UsageError
+from petl_bench.errors import UnreadableError, UsageError
 
 READER_VERSION = 1
 """Raised when the same files give other pictures or labels."""
@@ -35,11 +35,14 @@ class FileConfig(DatasetConfig):
         val_images: Images taken from ``train``, evenly spaced, to tune on; none of them is trained on then.
         protocol: What is done to pictures: ``ours``, or one of the two published families (``data/protocols.py``).
         eval_at: Where predictions are scored: at the size of the ``input``, or at the ``native`` size of each image.
+        on_unreadable: What happens at a damaged file: ``stop`` the run with its name, or ``skip`` it. A label is then
+            without truth, an image is black and without truth in all tasks; the record names them.
     """
 
     val_images: Annotated[int, Field(ge=0)] = 0
     protocol: Literal["ours", "mtl", "atrc"] = "ours"
     eval_at: Literal["input", "native"] = "input"
+    on_unreadable: Literal["stop", "skip"] = "stop"
 
 
 class FileDataset(DenseDataset):
@@ -71,6 +74,7 @@ class FileDataset(DenseDataset):
         protocol = self.protocol_of(config)
         self._is_native = config.eval_at == "native"
         self._pipeline = Pipeline(protocol, config.size, flips=config.flip)
+        self._size, self._skips, self._unreadable = config.size, config.on_unreadable == "skip", set[str]()
 
     @classmethod
     @abstractmethod
@@ -111,12 +115,38 @@ class FileDataset(DenseDataset):
         """Return the number of images."""
         return len(self.ids)
 
+    @property
+    def unreadable(self) -> frozenset[str]:
+        """The names of images of which a file could not be read so far, and was skipped."""
+        return frozenset(self._unreadable)
+
     def native(self, index: int) -> Sample:
-        """Return one image as it lies there."""
+        """Return one image as it lies there.
+
+        Raises:
+            UnreadableError: A file is damaged, and none is to be skipped.
+        """
         name = self.ids[index]
-        image = self.layout.read_image(name)
-        size = (image.shape[0], image.shape[1])
-        return Sample(image, {task: self.layout.read_label(task, name, size) for task in self._tasks}, name)
+        image = self._read(name, lambda: self.layout.read_image(name))
+        if image is None:
+            nothing = {task: no_truth(self.layout.labels[task].kind, self._size) for task in self._tasks}
+            return Sample(np.zeros((*self._size, 3), np.uint8), nothing, name)
+        return Sample(image, {task: self._label(task, name, image.shape[:2]) for task in self._tasks}, name)
+
+    def _label(self, task: str, name: str, size: tuple[int, ...]) -> np.ndarray:
+        height, width = size
+        label = self._read(name, lambda: self.layout.read_label(task, name, (height, width)))
+        return no_truth(self.layout.labels[task].kind, (height, width)) if label is None else label
+
+    def _read(self, name: str, read: Callable[[], np.ndarray]) -> np.ndarray | None:
+        """Return what ``read`` gives of an image; None if its file is damaged and to be skipped."""
+        try:
+            return read()
+        except UnreadableError:
+            if not self._skips:
+                raise
+            self._unreadable.add(name)
+            return None
 
     def __getitem__(self, index: int) -> Sample:
         """Return one image as a network sees it in evaluation."""
@@ -139,7 +169,9 @@ class FileDataset(DenseDataset):
     def augmented(self, indices: Sequence[int], keys: Sequence[int], config: DatasetConfig) -> Batch:
         """Take images through the training steps of the protocol."""
         drawn = zip(indices, keys, strict=True)
-        return _stacked([self._pipeline.train(self._view(index), np.random.default_rng(key)) for index, key in drawn])
+        views = [self._pipeline.train(self._view(index), np.random.default_rng(key)) for index, key in drawn]
+        names = (self.ids[index] for index in indices)
+        return replace(_stacked(views), unreadable=tuple(name for name in names if name in self._unreadable))
 
     def _view(self, index: int) -> View:
         sample = self.native(index)

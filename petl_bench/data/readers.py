@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from petl_bench.errors import UsageError
+from petl_bench.errors import UnreadableError, UsageError
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 
@@ -134,7 +134,7 @@ def reading(path: Path, what: str) -> Generator[None, None, None]:
         raise
     # A broken PNG is a SyntaxError to PIL; a broken MATLAB file can be any of these to scipy.
     except (OSError, ValueError, TypeError, SyntaxError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-        raise UsageError(f"{str(path)!r} cannot be read as {what}: {_reason(error)}.") from None
+        raise UnreadableError(f"{str(path)!r} cannot be read as {what}: {_reason(error)}.") from None
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from petl_bench import draws
 from petl_bench.config import RunConfig
 from petl_bench.data.base import Batch, DenseDataset
+from petl_bench.errors import UsageError
 
 PREFETCH = 2  # batches that every loading process keeps ready
 
@@ -54,16 +55,19 @@ class Order(Sampler[tuple[Drawn, ...]]):
             yield tuple(batch[self._rank :: self._world])
 
 
-class Augmented(Dataset[Batch]):
+class Augmented(Dataset[Batch | UsageError]):
     """Whole batches by what was drawn, augmented by a key of (seed, image, epoch)."""
 
     def __init__(self, dataset: DenseDataset, config: RunConfig) -> None:
         self._dataset, self._seed, self._config = dataset, config.seed, config.dataset
 
-    def __getitem__(self, drawn: tuple[Drawn, ...]) -> Batch:
-        """Return the images of a batch with their labels."""
+    def __getitem__(self, drawn: tuple[Drawn, ...]) -> Batch | UsageError:
+        """Return the images of a batch with their labels; or what is wrong with them, which a process would wrap."""
         keys = [draws.key(self._seed, "flip", str(one.index), str(one.epoch)) for one in drawn]
-        return self._dataset.augmented([one.index for one in drawn], keys, self._config)
+        try:
+            return self._dataset.augmented([one.index for one in drawn], keys, self._config)
+        except UsageError as error:
+            return error
 
 
 def batches(
@@ -73,10 +77,13 @@ def batches(
 
     They depend on the seed, the number of images and the batch size alone, so every method and every T sees the same
     ones. ``pin`` puts them into pinned memory, for an accelerator.
+
+    Raises:
+        UsageError: A file of the data set cannot be read, or is not what it should be.
     """
     workers = config.runtime.workers
     order = Order(len(dataset), config, start=start, rank=rank, world=world)
-    loader: DataLoader[Batch] = DataLoader(
+    loader: DataLoader[Batch | UsageError] = DataLoader(
         Augmented(dataset, config),
         sampler=order,
         batch_size=None,
@@ -84,4 +91,7 @@ def batches(
         pin_memory=pin,
         prefetch_factor=PREFETCH if workers else None,
     )
-    yield from loader
+    for batch in loader:
+        if isinstance(batch, UsageError):
+            raise batch
+        yield batch

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from accelerate import Accelerator
+from torch import Tensor
 
 from petl_bench.data.base import Batch, DenseDataset
+from petl_bench.engine.out_of_memory import is_out_of_memory, release
 from petl_bench.engine.processes import merged, share
 from petl_bench.model import MultiTaskModel
 from petl_bench.tasks.base import Statistics, TaskSpec
@@ -61,10 +63,10 @@ def evaluate(
     device = next(model.parameters()).device
     metrics = {task: spec.metric() for task, spec in specs.items()}
     sizes: dict[str, tuple[int, int] | None] = {}
-    done, world = 0, accelerator.num_processes
+    done, parts, world = 0, 1, accelerator.num_processes
     for batch in in_order(dataset, batch_size, share(len(dataset), accelerator.process_index, world)):
         local = batch.to(device)
-        predictions = model(local.images)
+        predictions, parts = predicted(model, local.images, parts)
         for task, metric in metrics.items():
             for prediction, label in local.scored(task, predictions[task].float()):
                 metric.update(prediction, label)
@@ -83,6 +85,24 @@ def evaluate(
     return measured
 
 
+def predicted(model: MultiTaskModel, images: Tensor, parts: int = 1) -> tuple[dict[str, Tensor], int]:
+    """Return what a model says of images [B, 3, H, W] by task, and in how many parts they went through it.
+
+    Where memory runs out there are twice as many, down to one image each. Images do not depend on each other here.
+    """
+    while True:
+        try:
+            passes = [model(part) for part in images.tensor_split(min(parts, len(images)))]
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error) or parts >= len(images):
+                raise
+        else:
+            whole = passes[0] if len(passes) == 1 else {t: torch.cat([one[t] for one in passes]) for t in passes[0]}
+            return whole, parts
+        release(images.device)
+        parts *= 2
+
+
 @torch.inference_mode()
 def decoded(
     model: MultiTaskModel, specs: Mapping[str, TaskSpec], dataset: DenseDataset, indices: Sequence[int]
@@ -90,7 +110,7 @@ def decoded(
     """Return what the model says of a few images, as maps to draw: [N, H, W] or [N, H, W, 3] by task."""
     model = model.for_inference()
     device = next(model.parameters()).device
-    predictions = model(dataset.batch(indices).images.to(device))
+    predictions, _ = predicted(model, dataset.batch(indices).images.to(device))
     maps: dict[str, np.ndarray] = {}
     for task, spec in specs.items():
         value = spec.decode(predictions[task].float()).cpu()

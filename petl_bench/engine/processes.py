@@ -5,7 +5,7 @@ batch. A mean over valid pixels is then one mean, however they are spread, and e
 gradient of one's own rows goes back times the number of processes, since their average is taken afterwards.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -65,6 +65,16 @@ def merged(parts: Mapping[str, Mapping[str, np.ndarray]], accelerator: Accelerat
         task: {name: np.concatenate([one[task][name] for one in filled]) for name in arrays}
         for task, arrays in filled[0].items()
     }
+
+
+def names_of_all(names: Iterable[str], accelerator: Accelerator) -> list[str]:
+    """Return the names that any process has, sorted."""
+    own = sorted(names)
+    if accelerator.num_processes == 1:
+        return own
+    gathered: list[list[str]] = [own for _ in range(accelerator.num_processes)]
+    torch.distributed.all_gather_object(gathered, own)
+    return sorted({name for names in gathered for name in names})
 
 
 class _Gathered(torch.autograd.Function):

@@ -20,6 +20,7 @@ from petl_bench.engine.keep import Nothing, Spent
 from petl_bench.engine.losses import loss_weights, task_losses
 from petl_bench.engine.nonfinite import NonFiniteError, describe, is_finite
 from petl_bench.engine.optimise import ClipPerOwner, optimiser, schedule
+from petl_bench.engine.out_of_memory import is_out_of_memory, release
 from petl_bench.engine.processes import of_all, prepare_for_processes
 from petl_bench.model import MultiTaskModel
 from petl_bench.records.run import EndSlope, HistoryPoint, ValidationPoint
@@ -50,6 +51,7 @@ class Training:
         spent: What it took, and in which numbers it was computed.
         images_per_second: Of the whole loop.
         skipped_steps: Steps that were left out since a loss or gradient was no number.
+        unreadable: Names of images that batches had without picture or label.
         caveats: What of it was not as the config says.
     """
 
@@ -59,6 +61,7 @@ class Training:
     spent: Spent
     images_per_second: float
     skipped_steps: int
+    unreadable: frozenset[str]
     caveats: tuple[str, ...]
 
 
@@ -72,7 +75,7 @@ class Loop:
     def __init__(
         self, model: MultiTaskModel, specs: Mapping[str, TaskSpec], config: RunConfig, accelerator: Accelerator
     ) -> None:
-        self.step, self.skipped = 0, 0
+        self.step, self.skipped, self.unreadable = 0, 0, frozenset[str]()
         self.parts, self.parted_at = config.train.accumulation, tuple[int, ...]()
         self.model, self.specs, self.config, self.accelerator = model, specs, config, accelerator
         weights = loss_weights(config, specs)
@@ -127,6 +130,7 @@ class Loop:
             NonFiniteError: A loss or a gradient is no number, and ``train.on_nonfinite`` is ``stop``.
         """
         self.step += 1
+        self.unreadable |= set(batch.unreadable)
         skips = self.config.train.on_nonfinite == "skip"
         before = copy.deepcopy(self._moved_by_a_pass())
         weights = self.balancer.weights.clone()
@@ -168,12 +172,11 @@ class Loop:
         except (RuntimeError, MemoryError) as error:
             is_divisible = self.accelerator.num_processes == 1 and self.config.train.balancer.name == "fixed"
             can_halve = is_divisible and 2 * self.parts <= len(batch.images)
-            if not (_is_out_of_memory(error) and can_halve):
+            if not (is_out_of_memory(error) and can_halve):
                 raise
         else:
             return added
-        if self.accelerator.device.type == "cuda":  # out of the handler, where the error no longer holds tensors
-            torch.cuda.empty_cache()
+        release(self.accelerator.device)  # out of the handler, where the error no longer holds tensors
         return None
 
     def _moved_by_a_pass(self) -> dict[str, Any]:
@@ -200,6 +203,7 @@ class Loop:
         return {
             "step": self.step,
             "skipped": self.skipped,
+            "unreadable": sorted(self.unreadable),
             "parts": self.parts,
             "parted_at": self.parted_at,
             "trained": {name: tensor.clone() for name, tensor in self.model.trained_state().items()},
@@ -216,6 +220,7 @@ class Loop:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a state of a loop of the same config."""
         self.step, self.skipped = state["step"], state["skipped"]
+        self.unreadable = frozenset(state.get("unreadable", ()))  # states of before have none; the next line likewise
         self.parts, self.parted_at = state.get("parts", self.parts), state.get("parted_at", self.parted_at)
         self.model.load_trained_state(state["trained"])
         self._optimizer.load_state_dict(state["optimizer"])
@@ -290,12 +295,9 @@ def train(
         spent=spent,
         images_per_second=steps * size / spent.seconds,
         skipped_steps=loop.skipped,
+        unreadable=loop.unreadable,
         caveats=loop.caveats,
     )
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "DefaultCPUAllocator" in str(error)
 
 
 class _History:

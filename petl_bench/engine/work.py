@@ -2,7 +2,7 @@
 
 import tempfile
 import traceback
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,7 @@ from petl_bench.engine.clock import Clock, Watch
 from petl_bench.engine.evaluate import evaluate
 from petl_bench.engine.frozen import frozen_digests, require_counted, require_unmoved
 from petl_bench.engine.keep import Keeper, Say
+from petl_bench.engine.processes import names_of_all
 from petl_bench.engine.results import assess, evaluation_batch
 from petl_bench.engine.saved import put_into
 from petl_bench.engine.signals import Stop
@@ -28,6 +29,8 @@ from petl_bench.plugins import load
 from petl_bench.records.run import RunRecord, TaskResult
 from petl_bench.records.store import WEIGHTS, Store, write_curve, write_record
 from petl_bench.records.working import CHECKPOINT, clear, header_of
+
+NAMED = 10  # images that a caveat names
 
 
 @dataclass(frozen=True)
@@ -98,12 +101,17 @@ class Work:
         dtype, device = result.spent.dtype, result.spent.device
         with self._writing() as folder:
             metrics = self._assessed(model, opened, folder)
+            unreadable = result.unreadable.union(*(dataset.unreadable for dataset in opened.values()))
             record = self.draft.model_copy(
                 update={
                     "status": "finished",
                     "execution": model.method.execution,
                     "environment": self.draft.environment.model_copy(update={"dtype": dtype, "device": device}),
-                    "caveats": (*load("datasets", config.dataset.name).caveats(config.dataset), *result.caveats),
+                    "caveats": (
+                        *load("datasets", config.dataset.name).caveats(config.dataset),
+                        *result.caveats,
+                        *_skipped(names_of_all(unreadable, self.accelerator)),
+                    ),
                     "metrics": metrics,
                     "parameters": count(model),
                     "seconds": self.clock.account,
@@ -212,3 +220,11 @@ class Work:
         write_curve(folder, record.history)
         self.require()
         write_record(folder, record)
+
+
+def _skipped(names: Sequence[str]) -> tuple[str, ...]:
+    """Say which images count for nothing, wholly or in a task, since a file of theirs cannot be read."""
+    if not names:
+        return ()
+    some = ", ".join(names[:NAMED]) + (" ..." if names[NAMED:] else "")
+    return (f"unreadable files of {len(names)} images count for nothing: {some}",)

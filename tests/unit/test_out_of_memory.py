@@ -1,7 +1,8 @@
-"""Memory runs out in a step: the batch goes through in more parts, the step is the same, and the record says so."""
+"""Memory runs out: the batch goes through in more parts, the step is the same, and the record says so."""
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from conftest import Noise, resolved
@@ -10,6 +11,7 @@ from test_resume import breaking, smoke, terminate
 from petl_bench import plugins
 from petl_bench.engine.build import build, task_specs
 from petl_bench.engine.device import make_accelerator
+from petl_bench.engine.evaluate import Measured, decoded, evaluate
 from petl_bench.engine.run import run
 from petl_bench.engine.train import Loop
 from petl_bench.features import Features
@@ -86,3 +88,33 @@ def test_a_run_says_it_and_one_that_goes_on_knows_it(greedy: None, tmp_path: Pat
     again = run(config, Store(tmp_path / "broken")).record
     assert again.resumed_at == (3,)
     assert (again.caveats, again.metrics, again.history) == (whole.caveats, whole.metrics, whole.history)
+
+
+def test_an_evaluation_takes_fewer_images_at_once_and_sees_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = resolved("vmt", runtime={"device": "cpu"})
+    model, specs = build(config), task_specs(config)
+    data, passes = Noise(config.dataset, "test", config.tasks), list[int]()
+    accelerator = make_accelerator(config)
+
+    def scored() -> dict[str, Measured]:
+        return evaluate(model, specs, data, batch_size=8, tell=lambda _: None, accelerator=accelerator)
+
+    def limited(_: object, inputs: tuple[torch.Tensor]) -> None:
+        passes.append(len(inputs[0]))
+        if len(inputs[0]) > FITS:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    expected = scored()
+    inference = model.for_inference()
+    monkeypatch.setattr(model, "for_inference", lambda: inference)
+    hook = inference.register_forward_pre_hook(limited)
+    seen = scored()
+    assert passes == [8, 4, 2, 2, 2, 2, 1, 1, 1, 1]  # eight images, then four, in the parts that fit once
+    for task in specs:
+        np.testing.assert_allclose(seen[task].scores, expected[task].scores, rtol=1e-4)
+    maps = decoded(model, specs, data, range(4))
+    assert {len(one) for one in maps.values()} == {4}
+    hook.remove()
+    inference.register_forward_pre_hook(lambda *_: (_ for _ in ()).throw(MemoryError()))
+    with pytest.raises(MemoryError):
+        scored()  # one image alone does not fit
