@@ -179,6 +179,25 @@ class Control(Section):
     """``random``, or the hash that a record has."""
 
 
+class Tuned(Section):
+    """Rates that were found by tuning.
+
+    Attributes:
+        how: In words.
+        rows: ``method`` and settings by dotted key, the rates among them, of every row that was tuned.
+    """
+
+    how: str
+    rows: tuple[dict[str, Any], ...]
+
+    def holds(self, settings: Mapping[str, Any]) -> bool:
+        """Return whether a run, by its settings with dotted keys, has what was found for its row."""
+        wanted = (
+            {("method.name" if key == "method" else key): value for key, value in row.items()} for row in self.rows
+        )
+        return any(all(settings.get(key) == value for key, value in row.items()) for row in wanted)
+
+
 class Roles(Section):
     """Who plays which part in a report. Data, so that the harness names no method.
 
@@ -188,12 +207,14 @@ class Roles(Section):
         controls: Rows that every table shows, run or not, on initial weights of their own: compared across weights on
             purpose.
         axes: Settings that may differ inside one table; all others, the initial weights and the data are one.
+        tuned: How the rates of the rows were found, and which they are; ``petl-bench tune --write`` says it.
     """
 
     reference: str
     floor: tuple[str, ...] = ()
     controls: tuple[Control, ...] = ()
     axes: tuple[str, ...] = ("method", "train.learning_rate")
+    tuned: Tuned | None = None
 
     @field_validator("axes")
     @classmethod

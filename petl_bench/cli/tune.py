@@ -100,7 +100,7 @@ def tune_command(
         typer.echo("Type: the same command with --write NAME.toml", err=not is_table)
     else:
         how = f"the default and {points} points for every row of {experiment!r}, seed {seed}"
-        write_experiment(write, tuned_experiment(read, asked, tuned), how)
+        write_experiment(write, tuned_experiment(read, asked, tuned, how))
         typer.echo(f"Type: petl-bench sweep {write} --out {out}", err=not is_table)
 
 

@@ -15,7 +15,7 @@ from petl_bench.report.analysis import analyse
 from petl_bench.report.frames import Frames, frames
 from petl_bench.report.groups import comparisons
 from petl_bench.report.load import Loaded, choosing, load
-from petl_bench.report.page import UNTUNED, Section, render
+from petl_bench.report.page import Section, render
 from petl_bench.report.raw import runs_frame
 from petl_bench.report.scaling.page import scaling_section
 from petl_bench.report.style import colours
@@ -110,7 +110,7 @@ def _notes(loaded: Loaded) -> tuple[str, ...]:
 
 def _group_table(section: Section) -> GroupTable:
     analysis = section.analysis
-    notes = (UNTUNED, *section.notes)
+    notes = (analysis.ranking, *section.notes)
     return GroupTable(analysis.comparison.title, main_table(analysis), narrow_table(analysis), notes)
 
 

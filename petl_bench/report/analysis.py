@@ -13,9 +13,12 @@ from petl_bench.report.facts import environment_notes, facts
 from petl_bench.report.flat import flatness_notes
 from petl_bench.report.gains import Baseline, baseline, with_gains
 from petl_bench.report.groups import RANDOM, Comparison
+from petl_bench.report.headroom import Headroom, headroom
 from petl_bench.report.legacy import LegacyColumn, legacy_columns
 from petl_bench.report.over_pictures import PictureRow, over_pictures
 from petl_bench.report.over_seeds import OverSeeds, over_seeds
+
+UNTUNED = "rates not tuned: no ranking"
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,7 @@ class Analysis:
         facts: What was run, as (what, text).
         notes: What a reader of the table has to know.
         missing: (what is missing, command that makes it), the reference's runs first.
+        ranking: Whether the rates of the rows were tuned, and how.
         missing_references: The commands among them that make reference runs.
     """
 
@@ -36,11 +40,13 @@ class Analysis:
     rows: tuple[Row, ...]
     base: Baseline
     seeds: OverSeeds | None
+    headroom: Headroom | None
     pictures: tuple[PictureRow, ...]
     legacy: tuple[LegacyColumn, ...]
     facts: tuple[tuple[str, str], ...]
     notes: tuple[str, ...]
     missing: tuple[tuple[str, str], ...]
+    ranking: str
     missing_references: tuple[str, ...]
 
 
@@ -73,13 +79,25 @@ def analyse(comparison: Comparison, roles: Roles, published: Mapping[str, Source
         rows=rows,
         base=base,
         seeds=over_seeds(rows, base),
+        headroom=headroom(rows, cells, roles, comparison.weights),
         pictures=over_pictures(rows, cells, base),
         legacy=legacy,
         facts=tuple(facts(rows)),
         notes=(*said, *environment_notes(rows)),
         missing=missing,
+        ranking=_ranking(comparison, roles),
         missing_references=tuple(command for what, command in missing if what == "reference"),
     )
+
+
+def _ranking(comparison: Comparison, roles: Roles) -> str:
+    """Say how the rates were found, if every run has those that were."""
+    if roles.tuned is None:
+        return UNTUNED
+    others = sorted({run.method for run in comparison.runs if not roles.tuned.holds(run.settings)})
+    if others:
+        return f"{UNTUNED} (of {', '.join(others)} there are runs at other rates than were found)"
+    return f"rates tuned: {roles.tuned.how}"
 
 
 def _missing(comparison: Comparison, roles: Roles, rows: Sequence[Row]) -> Iterator[tuple[str, str]]:

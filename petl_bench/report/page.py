@@ -9,13 +9,21 @@ from petl_bench import escape
 from petl_bench.report.analysis import Analysis
 from petl_bench.report.flat import ERRORS, THRESHOLD
 from petl_bench.report.load import Loaded
-from petl_bench.report.tables import better_table, flatness_table, main_table, pictures_table, seeds_table, to_markdown
+from petl_bench.report.tables import (
+    better_table,
+    flatness_table,
+    headroom_table,
+    main_table,
+    noise_table,
+    pictures_table,
+    seeds_table,
+    to_markdown,
+)
 
 SCENES_STATEMENT = (
     "These results test implementations, costs and relative effects on one synthetic transfer; they neither confirm "
     "nor refute a published PASCAL-Context figure."
 )
-UNTUNED = "rates not tuned: no ranking"
 
 _PAGE = """\
 # petl-bench report
@@ -33,7 +41,7 @@ _PAGE = """\
 
 {{ section.table }}
 
-**{{ untuned }}**
+**{{ section.analysis.ranking }}**
 
 Raw numbers: [{{ section.stem }}.csv](tables/{{ section.stem }}.csv), for LaTeX: \
 [{{ section.stem }}.tex](tables/{{ section.stem }}.tex).
@@ -64,6 +72,22 @@ in % of the loss for 100 steps, with its standard error by the scatter of the st
 more than {{ threshold }} % and {{ errors }} standard errors; *flat*: surely not; *undecided*: the noise hides it.
 
 {{ section.flatness }}
+{% endif %}
+{% if section.headroom %}
+
+### Above the floor
+
+By how many standard deviations of one seed every row is above `{{ section.analysis.headroom.floor }}`, the deviation \
+pooled over the two: what a task leaves to be told apart.
+
+{{ section.headroom }}
+{% if section.noise %}
+
+What moves the mean score per picture of one run, in the unit of the scores: other seeds with the same pictures, \
+pooled over rows, and other pictures with the same model, the mean over runs.
+
+{{ section.noise }}
+{% endif %}
 {% endif %}
 {% if section.seeds %}
 
@@ -145,6 +169,18 @@ class Section:
         return "" if table.empty else to_markdown(table)
 
     @property
+    def headroom(self) -> str:
+        """The table of rows above the floor, empty without a floor of two seeds."""
+        found = self.analysis.headroom
+        return to_markdown(headroom_table(found, self.analysis.columns)) if found else ""
+
+    @property
+    def noise(self) -> str:
+        """The table of the noise of seeds and of pictures, empty if nothing tells."""
+        found = self.analysis.headroom
+        return to_markdown(noise_table(found, self.analysis.columns)) if found and found.noise else ""
+
+    @property
     def seeds(self) -> str:
         """The table over seeds, empty if there is nothing to compare."""
         return to_markdown(seeds_table(self.analysis.seeds)) if self.analysis.seeds else ""
@@ -172,7 +208,6 @@ def render(sections: Sequence[Section], loaded: Loaded, notes: Sequence[str]) ->
         failed=loaded.failed,
         notes=notes,
         scenes=SCENES_STATEMENT if on_scenes else "",
-        untuned=UNTUNED,
         threshold=f"{THRESHOLD:g}",
         errors=f"{ERRORS:g}",
     )

@@ -12,6 +12,7 @@ from petl_bench.records.run import Ledger
 from petl_bench.report.aggregate import Column, Row
 from petl_bench.report.analysis import Analysis
 from petl_bench.report.flat import falling, slopes_of
+from petl_bench.report.headroom import Headroom
 from petl_bench.report.over_pictures import PictureRow
 from petl_bench.report.over_seeds import OverSeeds
 from petl_bench.report.stats import Estimate
@@ -26,7 +27,7 @@ _SYMBOLS = str.maketrans(
 
 
 def main_table(analysis: Analysis) -> pd.DataFrame:
-    """Return the main table. No value is set off as the best: the learning rates are not tuned."""
+    """Return the main table. No value is set off as the best: seeds and pictures decide (``over_seeds``)."""
     tasks = len(analysis.comparison.runs[0].tasks)
     counts = _parameter_columns(analysis.rows, tasks)
     header = ["method", *counts]
@@ -108,6 +109,26 @@ def flatness_table(analysis: Analysis) -> pd.DataFrame:
         for label, slopes in told.items()
     ]
     return pd.DataFrame(lines, columns=["method", *tasks], dtype=str)
+
+
+def headroom_table(found: Headroom, columns: Sequence[Column]) -> pd.DataFrame:
+    """Return by how many standard deviations every row is above the floor; a line per row, a column per task."""
+    lines = [
+        [label, *(f"{values[column.name]:+.1f}" if column.name in values else NOTHING for column in columns)]
+        for label, values in found.above.items()
+    ]
+    return pd.DataFrame(lines, columns=["method", *(column.name for column in columns)], dtype=str)
+
+
+def noise_table(found: Headroom, columns: Sequence[Column]) -> pd.DataFrame:
+    """Return the noise of seeds and of pictures, a line per task."""
+    lines = [
+        [column.name, f"{noise.seeds:.3g}", f"{noise.pictures:.3g}"]
+        for column in columns
+        if (noise := found.noise.get(column.name)) is not None
+    ]
+    header = ["task", "seeds: standard deviation", "pictures: standard error"]
+    return pd.DataFrame(lines, columns=header, dtype=str)
 
 
 def pictures_table(analysis: Analysis) -> pd.DataFrame:

@@ -9,8 +9,9 @@ from typing import Any
 from petl_bench.errors import UsageError
 from petl_bench.files import appearing
 from petl_bench.identity import flatten
-from petl_bench.plan import Experiment, Row, read_experiment
-from petl_bench.tuning.choose import Choice, Tuned
+from petl_bench.plan import Experiment, Row, Tuned, read_experiment
+from petl_bench.tuning.choose import Choice
+from petl_bench.tuning.choose import Tuned as Found
 from petl_bench.tuning.rows import base_of
 
 MARK = "# Written by `petl-bench tune`"
@@ -39,15 +40,17 @@ def require_ours(path: Path) -> None:
         )
 
 
-def tuned_experiment(experiment: Experiment, over: Mapping[str, Any], tuned: Tuned) -> Experiment:
+def tuned_experiment(experiment: Experiment, over: Mapping[str, Any], tuned: Found, how: str) -> Experiment:
     """Return the experiment with one row for every choice, and rates and weight decay said in each.
 
     Args:
         experiment: What was tuned.
         over: What was laid on top of it.
         tuned: What was found, whole.
+        how: A line that says how.
     """
     assert tuned.is_whole
+    rows = tuple(_row(choice) for choice in tuned.choices)
     return experiment.model_copy(
         update={
             "title": f"{experiment.title}, tuned",
@@ -56,9 +59,12 @@ def tuned_experiment(experiment: Experiment, over: Mapping[str, Any], tuned: Tun
             "zip": {},
             "points": (),
             "exclude": tuple(point for point in experiment.exclude if "seed" in point),
-            "rows": tuple(_row(choice) for choice in tuned.choices),
+            "rows": rows,
             "report": experiment.report.model_copy(
-                update={"axes": tuple(dict.fromkeys((*experiment.report.axes, *AXES)))}
+                update={
+                    "axes": tuple(dict.fromkeys((*experiment.report.axes, *AXES))),
+                    "tuned": Tuned(how=how, rows=tuple({"method": row.method, **row.set} for row in rows)),
+                }
             ),
         }
     )
@@ -77,23 +83,23 @@ def _row(choice: Choice) -> Row:
     )
 
 
-def write_experiment(path: Path, experiment: Experiment, how: str) -> None:
+def write_experiment(path: Path, experiment: Experiment) -> None:
     """Write an experiment in place of an older one that was written here.
 
     Args:
         path: The file.
-        experiment: What it says.
-        how: A line that says how it was found.
+        experiment: What it says, that it was tuned among it.
 
     Raises:
         UsageError: The file cannot be written, or is another's.
     """
     require_ours(path)
+    assert experiment.report.tuned is not None
     content = experiment.model_dump(mode="json", exclude_defaults=True)
     content |= {"seeds": list(experiment.seeds)}
     rows = content.pop("rows")
     sections = {key: content.pop(key) for key in ("base", "launch", "report") if key in content}
-    parts = [f"{MARK}: {' '.join(how.split())}", *_lines(content)]
+    parts = [f"{MARK}: {' '.join(experiment.report.tuned.how.split())}", *_lines(content)]
     for name, values in sections.items():
         parts += ["", f"[{name}]", *_lines(values)]
     for row in rows:

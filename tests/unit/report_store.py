@@ -118,8 +118,7 @@ def config_of(case: Case) -> dict[str, Any]:
         "dataset": {
             "name": case.dataset,
             "image_size": case.image_size,
-            "train_images": 1200,
-            "test_images": 300,
+            **BUDGETS["quick"]["dataset"],
             "flip": True,
             **({} if case.protocol is None else {"protocol": case.protocol}),
         },
@@ -127,7 +126,7 @@ def config_of(case: Case) -> dict[str, Any]:
         "budget": "quick",
         "train": {
             "steps": case.steps,
-            "batch_size": 16,
+            "batch_size": BUDGETS["quick"]["train"]["batch_size"],
             "learning_rate": rates,
             "weight_decay": 0.05,
             "warmup_fraction": 0.1,

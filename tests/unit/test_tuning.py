@@ -206,7 +206,7 @@ def test_the_written_experiment_runs_the_chosen_rows_on_the_test_images(experime
         trials = tuple(Trial(point, run) for point, run in zip((None, *drawn), runs, strict=True))
         choices.append(Choice(one, trials, (0.0, 1.0 if number % 2 else -1.0)))
     path = tmp_path / "new" / "tuned.toml"
-    write_experiment(path, tuned_experiment(experiment, over, Tuned(tuple(choices), {})), "how\nit was")
+    write_experiment(path, tuned_experiment(experiment, over, Tuned(tuple(choices), {}), "how\nit was"))
     read = read_experiment(path)
     assert (read.title, read.seeds, read.report.reference) == ("t \x7f, tuned", (0, 1), "single")
     assert read.report.axes == ("method", "train.learning_rate", "train.weight_decay")
@@ -219,7 +219,7 @@ def test_the_written_experiment_runs_the_chosen_rows_on_the_test_images(experime
         if (configs[0]["method"]["name"], seed) not in left_out
     ]
     assert runs == expected
-    write_experiment(path, read, "again")
+    write_experiment(path, read)
     assert read_experiment(path) == read
 
 
@@ -227,7 +227,7 @@ def test_a_file_of_somebody_else_is_never_written_over(experiment: Experiment, t
     path = tmp_path / "mine.toml"
     path.write_text("mine", encoding="utf-8")
     with pytest.raises(UsageError, match="not written by"):
-        write_experiment(path, experiment, "how")
+        write_experiment(path, experiment)
     assert path.read_text(encoding="utf-8") == "mine"
     with pytest.raises(UsageError, match=r"--write .*mine.toml"):
         require_ours(tmp_path / "mine")
