@@ -42,6 +42,7 @@ def pretrain_embedded(*, resume: bool, settings: list[str] | None, out: Path | N
             tell=lambda step, loss, speed: progress.update(
                 shown, completed=step, state=f"loss {loss:.3f}  {speed:.0f} images/s"
             ),
+            say=progress.console.print,
             weights=out or WEIGHTS,
         )
     return f"weights: {done.weights}\nlog: {done.log}\nseconds: {done.seconds:.0f}"

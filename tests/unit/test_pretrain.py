@@ -1,6 +1,7 @@
 """Pre-training: resumed is the same as uninterrupted, and a fresh start forgets what was there."""
 
 import contextlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from safetensors.torch import load_file
 
 from petl_bench.cli.main import main
 from petl_bench.data.base import Batch, to_batch
+from petl_bench.engine.keep import silent
 from petl_bench.pretrain.lessons import BLOCK, lessons
 from petl_bench.pretrain.pretrain import pretrain
 from petl_bench.pretrain.probe import readout
@@ -24,7 +26,9 @@ class StoppedError(Exception):
     pass
 
 
-def trained(folder: Path, *, resume: bool = False, stop_after: int | None = None) -> list[int]:
+def trained(
+    folder: Path, *, resume: bool = False, stop_after: int | None = None, say: Callable[[str], None] = silent
+) -> list[int]:
     """Train into ``folder`` and return the steps that were made."""
     steps: list[int] = []
 
@@ -34,7 +38,8 @@ def trained(folder: Path, *, resume: bool = False, stop_after: int | None = None
             raise StoppedError
 
     with contextlib.suppress(StoppedError):
-        pretrain(RECIPE, resume=resume, taught=lambda _: None, tell=tell, weights=folder / "weights.safetensors")
+        weights = folder / "weights.safetensors"
+        pretrain(RECIPE, resume=resume, taught=lambda _: None, tell=tell, say=say, weights=weights)
     return steps
 
 
@@ -57,6 +62,56 @@ def test_a_resumed_training_equals_an_uninterrupted_one_bit_for_bit(
 
     assert trained(parts, stop_after=1) == [1]
     assert trained(parts, resume=True) == [1, 2, 3, 4, 5], "a fresh start must forget the finished checkpoint"
+
+
+def _cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def _changed(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-8:] = bytes(8)  # the last numbers of the last tensor
+    path.write_bytes(content)
+
+
+def _emptied(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+@pytest.mark.parametrize("damage", [_cut, _changed])
+def test_a_damaged_checkpoint_is_said_and_the_training_begins_again(
+    damage: Callable[[Path], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PETL_BENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("petl_bench.pretrain.pretrain.teach", _teach)
+    assert trained(tmp_path, stop_after=2) == [1, 2]
+    (checkpoint,) = (tmp_path / "cache" / "pretrain").glob("*/checkpoint.safetensors")
+    damage(checkpoint)
+    said: list[str] = []
+    assert trained(tmp_path, resume=True, stop_after=1, say=said.append) == [1]
+    (line,) = said
+    assert "checkpoint.safetensors' is not used: it" in line
+    assert "begins at step 0" in line
+
+
+def _teach(images: np.ndarray, folder: Path, tell: object) -> list[np.ndarray]:
+    """What a teacher would say that knows nothing."""
+    sizes = ((24, 32), (40, 16), (112, 8), (320, 4))
+    return [np.zeros((len(images), channels, side, side), np.float16) for channels, side in sizes]
+
+
+@pytest.mark.parametrize("damage", [_cut, _changed, _emptied, Path.unlink])
+def test_damaged_features_of_the_teacher_are_made_again(damage: Callable[[Path], None], tmp_path: Path) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
+    seen: list[int] = []
+    first = [level.copy() for level in teach(images, tmp_path, seen.append)]
+    teach(images, tmp_path, seen.append)
+    assert sum(seen) == 2, "whole features are looked at once"
+    damage(tmp_path / "level-3.npy")
+    again = teach(images, tmp_path, seen.append)
+    assert sum(seen) == 4
+    for one, other in zip(first, again, strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_the_teachers_features_are_standardised_and_never_half_written(

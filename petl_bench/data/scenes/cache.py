@@ -19,8 +19,8 @@ import numpy as np
 from filelock import FileLock
 from rich.console import Console
 
+from petl_bench.data.manifest import Arrays, DamagedError, Shapes, open_whole, seal
 from petl_bench.data.scenes.labels import FURTHER, LABELS, Specification
-from petl_bench.data.scenes.manifest import Arrays, DamagedError, Shapes, open_whole, seal
 from petl_bench.data.scenes.render import check_key, check_labels
 from petl_bench.data.scenes.version import CONTENT_HASH, FURTHER_HASH
 from petl_bench.data.scenes.worker import fill_here, fill_with
