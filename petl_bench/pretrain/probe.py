@@ -24,7 +24,7 @@ from petl_bench.plan import plan
 from petl_bench.records.store import Store
 
 ROOMS, TEST_ROOMS, IMAGE_SIZE = 200, 200, 64
-TRAIN = {"steps": 500, "batch_size": 8}
+TRAIN = {"steps": 500, "batch_size": 8, "learning_rate": {"decoder": 3e-3}}
 TASKS = ("semseg", "human_parts", "saliency", "normals")
 RIDGE = 1e-5
 """Added to the diagonal of the features' second moments, relative to their mean."""

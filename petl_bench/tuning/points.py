@@ -28,9 +28,9 @@ class Side:
 
 
 BOX = {
-    # Five times the default rate (3e-3) to either side: the published rates of AdamW for dense tasks lie between.
+    # Five times 3e-3 to either side: the published rates of AdamW for dense tasks lie between.
     "decoder rate": Side(6e-4, 1.5e-2),
-    # Decoders' rate over that of everything else. Defaults are 1 for what is added and 2 for the backbone's own
+    # Decoders' rate over that of everything else. Defaults are 1 for what is added and 6 for the backbone's own
     # weights; few added parameters may want twice the decoders' rate, a whole backbone a fraction of it.
     "rate ratio": Side(0.5, 8.0),
     # Ten times the default (0.05) to either side: from next to none to what few images may want.
