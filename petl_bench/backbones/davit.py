@@ -10,9 +10,8 @@ from timm.models.davit import ChannelBlock, SpatialBlock, window_partition, wind
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from petl_bench.backbones.base import SITES
 from petl_bench.backbones.pyramid import Pyramidal, channels_first, channels_last
-from petl_bench.backbones.transformer import TransformerBackbone
+from petl_bench.backbones.transformer import PLAIN, TransformerBackbone
 
 
 class DaViTBackbone(Pyramidal, TransformerBackbone):
@@ -20,7 +19,7 @@ class DaViTBackbone(Pyramidal, TransformerBackbone):
 
     family = "davit"
     block_types = (SpatialBlock, ChannelBlock)
-    has = (*SITES, "attention-halves", "input-norms", "plain-mlps")
+    has = (*PLAIN, "input-norms")
 
     def named_blocks(self, stage: Any) -> list[tuple[str, nn.Module]]:
         """Return the blocks of both kinds, which timm keeps in pairs."""

@@ -15,8 +15,8 @@ from timm.layers.mlp import Mlp
 from timm.models.swin_transformer import WindowAttention, window_partition, window_reverse
 from torch import Tensor, nn
 
-from petl_bench.backbones.base import SITES, Block, StageInfo
-from petl_bench.backbones.transformer import TransformerBackbone, heads_of, keys_and_values
+from petl_bench.backbones.base import Block, StageInfo
+from petl_bench.backbones.transformer import PLAIN, TransformerBackbone, heads_of, keys_and_values
 from petl_bench.features import Keyed
 from petl_bench.geometry import Geometry, StageGeometry
 
@@ -107,12 +107,10 @@ class SwinBackbone(TransformerBackbone):
     family = "swin"
     beside_tokens = ("relative_position_bias_table",)
     has = (
-        *SITES,
-        "attention-halves",
+        *PLAIN,
         "attention-values",
         "input-norms",
         "patch-merging",
-        "plain-mlps",
         "relative-position-tables",
         "scores-in-windows",
     )

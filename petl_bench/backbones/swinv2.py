@@ -12,9 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from petl_bench.backbones.base import SITES
 from petl_bench.backbones.swin import SwinBackbone, mixed
-from petl_bench.backbones.transformer import heads_of, keys_and_values
+from petl_bench.backbones.transformer import PLAIN, heads_of, keys_and_values
 from petl_bench.geometry import Geometry
 
 LARGEST_SCALE = math.log(100)
@@ -25,7 +24,7 @@ class SwinV2Backbone(SwinBackbone):
 
     family = "swinv2"
     beside_tokens = ("logit_scale", "cpb_mlp")
-    has = (*SITES, "attention-halves", "attention-values", "patch-merging", "plain-mlps")
+    has = (*PLAIN, "attention-values", "patch-merging")
 
     def __init__(self, trunk: Any, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
         super().__init__(trunk, mean, std)

@@ -11,7 +11,10 @@ from typing import Any, cast
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from petl_bench.backbones.base import Backbone
+from petl_bench.backbones.base import SITES, Backbone
+
+# What a block of the usual kind has, and so what the families share.
+PLAIN = (*SITES, "attention-halves", "plain-mlps")
 
 
 def keys_and_values(qkv: nn.Module, tokens: Tensor) -> Tensor:

@@ -14,8 +14,8 @@ from timm.layers.mlp import Mlp
 from timm.models.vision_transformer import Block as VitBlock
 from torch import Tensor, nn
 
-from petl_bench.backbones.base import SITES, Block, StageInfo
-from petl_bench.backbones.transformer import TransformerBackbone, heads_of, keys_and_values
+from petl_bench.backbones.base import Block, StageInfo
+from petl_bench.backbones.transformer import PLAIN, TransformerBackbone, heads_of, keys_and_values
 from petl_bench.errors import UsageError
 from petl_bench.geometry import Geometry, StageGeometry
 
@@ -26,7 +26,7 @@ class VitBackbone(TransformerBackbone):
     """A plain ViT trunk; tokens are [B, N, C] with the prefix tokens first."""
 
     family = "vit"
-    has = (*SITES, "attention-halves", "attention-values", "input-norms", "plain-mlps")
+    has = (*PLAIN, "attention-values", "input-norms")
 
     attention: ClassVar[type[nn.Module]] = Attention
     block_type: ClassVar[type[nn.Module]] = VitBlock

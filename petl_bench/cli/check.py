@@ -79,7 +79,7 @@ def _one_method(asked: str, family: str | None, settings: Mapping[str, Any]) -> 
             subject.build()
         except UsageError:
             raise
-        except Exception:  # a verdict will say it
+        except Exception:  # a method is code of its author's and may raise anything: a verdict will say what
             continue
     return found
 

@@ -1,14 +1,31 @@
 """What a dry run of an experiment tells beside its configs: data, schedule, counts, and published rows."""
 
+import contextlib
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from petl_bench import plugins
+import typer
+
+from petl_bench import plan, plugins
 from petl_bench.config import RunConfig, in_words, merge
 from petl_bench.data.on_disk import FileConfig
 from petl_bench.ledger import count
 from petl_bench.measure.count.meta import build_on_meta
-from petl_bench.published import Source
+from petl_bench.published import Source, read_claims
+from petl_bench.terminal import print_rows
+
+
+def tell_plan(experiment: str, settings: Sequence[Mapping[str, Any]], configs: Sequence[RunConfig]) -> None:
+    """Say on stderr what an experiment would do."""
+    for line in plan_lines(configs):
+        typer.echo(line, err=True)
+    with contextlib.redirect_stdout(sys.stderr):
+        print_rows(count_rows(settings, configs), "table", "trained parameters")
+        beside = plan.read_experiment(plan.experiment_path(experiment)).beside
+        rows = published_rows(read_claims(plan.experiments_folder() / "published"), beside) if beside else []
+        if rows:
+            print_rows(rows, "table", "published rows (as printed, not reproduced here)")
 
 
 def plan_lines(configs: Sequence[RunConfig]) -> list[str]:

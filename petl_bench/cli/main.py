@@ -3,12 +3,9 @@
 Results go to stdout, progress to stderr. Exit 0, 1 when a run failed, 2 for a mistake in what was typed.
 """
 
-import contextlib
 import io
 import sys
 import time
-from collections.abc import Sequence
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,6 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from petl_bench import __version__
+from petl_bench.cli.counts import claims_command, params_command
 from petl_bench.cli.data import app as data_app
 from petl_bench.cli.groups import groups_command
 from petl_bench.cli.options import (
@@ -27,16 +25,16 @@ from petl_bench.cli.options import (
     MethodOption,
     SetOption,
     TasksOption,
-    pairs_of,
     print_as,
     settings_of,
 )
+from petl_bench.cli.report import report_command
 from petl_bench.cli.scaling import bench_peers_command, scaling_command
 from petl_bench.cli.store import app as store_app
 from petl_bench.cli.sweep import status_command, sweep_command
-from petl_bench.cli.tasks import seeds_of, tasks_of_a_run, tasks_or_channels
+from petl_bench.cli.tasks import seeds_of, tasks_of_a_run
 from petl_bench.cli.tune import tune_command
-from petl_bench.config import RunConfig, merge
+from petl_bench.config import merge
 from petl_bench.errors import UsageError, nearest, unknown_name
 
 _STARTED = time.perf_counter()
@@ -138,7 +136,9 @@ def run_command(
         for config in configs:
             typer.echo(config.model_dump_json(indent=2))
         if experiment is not None:
-            _tell_plan(experiment, settings, configs)
+            from petl_bench.cli.dry_run import tell_plan
+
+            tell_plan(experiment, settings, configs)
         return
     from petl_bench.cli.run import run_all
 
@@ -150,152 +150,9 @@ def run_command(
         raise typer.Exit(1)
 
 
-def _tell_plan(experiment: str, settings: Sequence[dict[str, Any]], configs: Sequence[RunConfig]) -> None:
-    """Say on stderr what an experiment would do."""
-    from petl_bench import plan
-    from petl_bench.cli.dry_run import count_rows, plan_lines, published_rows
-    from petl_bench.published import read_claims
-    from petl_bench.terminal import print_rows
-
-    for line in plan_lines(configs):
-        typer.echo(line, err=True)
-    with contextlib.redirect_stdout(sys.stderr):
-        print_rows(count_rows(settings, configs), "table", "trained parameters")
-        beside = plan.read_experiment(plan.experiment_path(experiment)).beside
-        rows = published_rows(read_claims(plan.experiments_folder() / "published"), beside) if beside else []
-        if rows:
-            print_rows(rows, "table", "published rows (as printed, not reproduced here)")
-
-
-@app.command("report")
-def report_command(
-    runs: Annotated[list[Path] | None, typer.Argument(help="Stores or run folders [default: runs].")] = None,
-    out: Annotated[Path | None, typer.Option(help="Where the report goes [default: `report` in the store].")] = None,
-    experiment: Annotated[
-        str, typer.Option(help="Whose reference, floor, controls and axes: a name or a TOML file.")
-    ] = "main",
-    metric: Annotated[
-        list[str] | None,
-        typer.Option("--metric", help="What stands for a task: --metric semseg=pixel_accuracy", metavar="TASK=METRIC"),
-    ] = None,
-    strict: Annotated[bool, typer.Option("--strict", help="Exit 1 when a reference run is missing.")] = False,
-) -> None:
-    """Turn records into tables and figures."""
-    from petl_bench import plan
-    from petl_bench.records.store import RECORD
-    from petl_bench.report import report
-    from petl_bench.terminal import print_table
-
-    folders = runs or [Path("runs")]
-    store = folders[0].parent if (folders[0] / RECORD).is_file() else folders[0]
-    roles = plan.read_experiment(plan.experiment_path(experiment)).report
-    done = report(folders, out or store / "report", roles, pairs_of("--metric", metric))
-    for group in done.groups:
-        print_table(group.title, list(group.narrow.columns), group.narrow.to_numpy().tolist())
-        for note in group.notes:
-            typer.echo(f"- {note}")
-    for note in done.notes:
-        typer.echo(note)
-    for command in done.missing_references:
-        typer.echo(f"missing reference: {command}")
-    typer.echo(f"report: {done.page}")
-    if strict and done.missing_references:
-        raise typer.Exit(1)
-
-
-class By(StrEnum):
-    """What parameters are grouped by."""
-
-    MODULE = "module"
-
-
-@app.command("params")
-def params_command(
-    method: Annotated[str, typer.Option(help="A method, or all.")] = "all",
-    backbone: BackboneOption = None,
-    dataset: DatasetOption = None,
-    tasks: Annotated[
-        str | None, typer.Option("--tasks", help="The first N tasks, names, or channels: semseg:21,normals:3.")
-    ] = None,
-    decoder: DecoderOption = None,
-    set_: SetOption = None,
-    by: Annotated[By | None, typer.Option("--by", help="Where the parameters are, module by module.")] = None,
-    explain: Annotated[bool, typer.Option("--explain", help="The closed form, its numbers, and the modules.")] = False,
-    flops: Annotated[
-        bool, typer.Option("--flops", help="Multiply-adds and parameters by torch, by fvcore and by closed form.")
-    ] = False,
-    check: Annotated[
-        Path | None, typer.Option("--check", help="Compare all default counts with a file; exit 1 if one moved.")
-    ] = None,
-    write: Annotated[Path | None, typer.Option("--write", help="Write all default counts into a file.")] = None,
-    format_: FormatOption = Format.TABLE,
-) -> None:
-    """Count trained parameters from the modules, on the meta device: nothing is computed.
-
-    With --flops one image is passed through every method, with at most four tasks; --flops --by module says where.
-    """
-    asked = settings_of(None, backbone, dataset, decoder, tasks and tasks_or_channels(tasks), set_)
-    given = {"--by": by, "--explain": explain, "--flops": flops, "--check": check, "--write": write}
-    views = [flag for flag, value in given.items() if value]
-    if len(views) > 1 and views != ["--by", "--flops"]:
-        raise UsageError(f"{' and '.join(views)} are different questions: give one of them at a time.")
-    if check is not None or write is not None:
-        _guard_counts(check, write, method, asked)
-        return
-    from petl_bench.measure.count import table
-
-    names, left_out = table.methods_on(method, asked)
-    if left_out:
-        typer.echo(f"not defined on this backbone: {', '.join(left_out)}", err=True)
-    view = {
-        "": table.count_table,
-        "--by": table.module_table,
-        "--explain": table.formula_table,
-        "--flops": table.agreement_table,
-        "--by --flops": table.traced_table,
-    }[" ".join(views)]
-    rows, title = view([merge(asked, {"method": {"name": name}}) for name in names], list(set_ or []))
-    shown = [table.shown(row) for row in rows] if format_ is Format.TABLE and not views else rows
-    print_as(shown, format_, title)
-    wrong = [row for row in rows if row.get("verdict") == table.UNEQUAL]
-    if wrong:
-        typer.echo(f"The counts disagree: {', '.join(dict.fromkeys(row['method'] for row in wrong))}", err=True)
-        raise typer.Exit(1)
-
-
-def _guard_counts(check: Path | None, write: Path | None, method: str, asked: dict[str, Any]) -> None:
-    """Write the counts of the guard, or compare them and exit 1 if one moved."""
-    if asked or (write is not None and method != "all"):
-        raise UsageError(
-            "--check and --write count the default settings of every method on fixed backbones: give no other flag "
-            "(but --check FILE --method NAME, to look at one).\nType: petl-bench params --check FILE"
-        )
-    from petl_bench.measure.count.guard_file import check_golden, update_golden
-
-    if write is not None:
-        typer.echo(update_golden(write))
-    elif check is not None:
-        same, message = check_golden(check, method)
-        typer.echo(message)
-        if not same:
-            raise typer.Exit(1)
-
-
-@app.command("claims")
-def claims_command(format_: FormatOption = Format.TABLE) -> None:
-    """Count the published figures again, and say which of them our code reproduces, and which nobody can check."""
-    from petl_bench import plan
-    from petl_bench.measure.count.claims import judge_all, shown, tried_lines
-    from petl_bench.measure.count.quoted import quoted_lines
-    from petl_bench.published import read_claims
-
-    rows = judge_all(read_claims(plan.experiments_folder() / "published"))
-    print_as(rows if format_ is Format.JSON else [shown(row) for row in rows], format_, "published figures")
-    if format_ is Format.TABLE:
-        for line in [*tried_lines(rows), *quoted_lines(rows)]:
-            typer.echo(line)
-
-
+app.command("report")(report_command)
+app.command("params")(params_command)
+app.command("claims")(claims_command)
 app.command("sweep")(sweep_command)
 app.command("tune")(tune_command)
 app.command("status")(status_command)

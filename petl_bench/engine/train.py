@@ -274,7 +274,7 @@ def train(
             start = time.perf_counter()
             try:
                 local = next(stream).to(accelerator.device)
-            except Exception:
+            except Exception:  # a data set is code of its author's: whatever it raises, the steps done are kept first
                 keeper.broken(loop, spent)
                 raise
             spent.waiting_seconds += time.perf_counter() - start
