@@ -27,8 +27,9 @@ def call(*arguments: str) -> int:
     return int(left.value.code or 0)
 
 
-def test_no_count_has_moved() -> None:
-    same, told = check_golden(GOLDEN, "all")
+@pytest.mark.parametrize("method", list(plugins.listings("methods")))
+def test_no_count_has_moved(method: str) -> None:
+    same, told = check_golden(GOLDEN, method)
     assert same, told
     assert len(told.splitlines()) == 1
 

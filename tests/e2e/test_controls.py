@@ -24,7 +24,7 @@ def test_controls_that_missed_leave_no_time_a_label_and_end_with_exit_1(tmp_path
     arguments = [
         "scaling",
         "--method",
-        "vmt",
+        "decoders",
         "--metric",
         "latency,parameters",
         "--tasks",

@@ -48,7 +48,9 @@ def test_every_command_is_understood(command: str, tmp_path: Path, monkeypatch, 
         "new": ["--out", str(tmp_path)],
         "check": ["--backbone", "vit"],
     }
-    endings |= {understood: ["--help"] for understood in ("report", "scaling", "bench-peers", "data", "groups")}
+    endings |= {
+        understood: ["--help"] for understood in ("report", "scaling", "bench-peers", "claims", "data", "groups")
+    }
     for store in ("runs", "other") if name in ("status", "store") else ():
         shutil.copytree(ROOT / "reports" / "runs" / "main", tmp_path / store)
     monkeypatch.chdir(tmp_path if name in ("status", "store") else ROOT)

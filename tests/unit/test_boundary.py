@@ -1,5 +1,7 @@
 """ODS-F against brute force and an optimal assignment, on small pictures."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -14,11 +16,9 @@ from petl_bench.thinning import thin
 
 def brute_pairs(line: np.ndarray, truth: np.ndarray, reach: float) -> int:
     """Match one pair after the other: the nearest first, then by the predicted pixel's offset and place."""
-    predicted, true = np.argwhere(line), np.argwhere(truth)
-    pairs = sorted(
-        (((p - t) @ (p - t), *(p - t), *t, tuple(p)) for p in predicted for t in true if (p - t) @ (p - t) <= reach**2),
-        key=lambda pair: pair[:5],
-    )
+    predicted, true = np.argwhere(line).tolist(), np.argwhere(truth).tolist()
+    every = ((y - v, x - u, v, u, (y, x)) for y, x in predicted for v, u in true)
+    pairs = sorted((dy**2 + dx**2, dy, dx, *at) for dy, dx, *at in every if dy**2 + dx**2 <= reach**2)
     used_predicted, used_true = set(), set()
     for _, _, _, *at, place in pairs:
         if place not in used_predicted and tuple(at) not in used_true:
@@ -34,19 +34,20 @@ def brute_crests(values: np.ndarray) -> np.ndarray:
     height, width = values.shape
     dy, dx = np.gradient(smooth)
     dxx, (dyy, dxy) = np.gradient(dx)[1], np.gradient(dy)
-    seen = np.zeros_like(values)
+    seen, plain = np.zeros_like(values), values.tolist()
 
     def at(y: float, x: float) -> float:
         y, x = min(max(y, 0), height - 1), min(max(x, 0), width - 1)
         top, left = min(int(y), height - 2), min(int(x), width - 2)
         b, a = y - top, x - left
-        upper = (1 - a) * values[top, left] + a * values[top, left + 1]
-        return (1 - b) * upper + b * ((1 - a) * values[top + 1, left] + a * values[top + 1, left + 1])
+        upper = (1 - a) * plain[top][left] + a * plain[top][left + 1]
+        return (1 - b) * upper + b * ((1 - a) * plain[top + 1][left] + a * plain[top + 1][left + 1])
 
+    angles = (np.arctan(dyy * np.sign(-dxy) / (dxx + 1e-5)) % np.pi).tolist()
     for y in range(height):
         for x in range(width):
-            angle = np.arctan(dyy[y, x] * np.sign(-dxy[y, x]) / (dxx[y, x] + 1e-5)) % np.pi
-            sides = [at(y + s * np.sin(angle), x + s * np.cos(angle)) for s in (-1, 1)]
+            dy, dx = math.sin(angles[y][x]), math.cos(angles[y][x])
+            sides = [at(y + s * dy, x + s * dx) for s in (-1, 1)]
             fade = min(1, min(y, height - 1 - y) / 5) * min(1, min(x, width - 1 - x) / 5)
             seen[y, x] = 0 if 1.01 * values[y, x] < max(sides) else values[y, x] * fade
     return seen

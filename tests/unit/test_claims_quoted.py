@@ -130,12 +130,21 @@ def test_one_published_delta_m_is_not_that_of_its_scores() -> None:
     others = {row["row"] for row in rows.values() if row["verdict"] == "not verifiable"}
     assert {"FAAR: parameters", "Free Sinewich, r = 64: parameters", "BDTA: gain"} <= others
     assert all(rows[name]["note"] for name in others)
-
-
-def test_the_command_says_what_nobody_can_check(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        main(["claims"])
-    said = capsys.readouterr().out
+    said = "\n".join(quoted_lines(list(rows.values())))
     assert "not measurable here: 29 rows of scores. Needed: PASCAL-Context" in said
     assert "not verifiable: FAAR: parameters (3.38 M)." in said
     assert "printed +2.23, its scores give +2.45" in said
+
+
+def test_the_command_says_what_nobody_can_check(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "published").mkdir()
+    rows = judged(tmp_path / "published", NEEDS, REFERENCE, ACCURACY.replace("PUBLISHED", "+9.00"), STATEMENT)
+    monkeypatch.setattr("petl_bench.plan.experiments_folder", lambda: tmp_path)
+    with pytest.raises(SystemExit) as left:
+        main(["claims"])
+    assert not left.value.code
+    lines = capsys.readouterr().out.splitlines()
+    assert len(quoted_lines(rows)) == 3
+    assert lines[-3:] == quoted_lines(rows)

@@ -12,10 +12,10 @@ def literal(mask: np.ndarray) -> np.ndarray:
     while True:
         before = lit.copy()
         for second in (False, True):
-            leaving = []
-            for r, c in zip(*np.nonzero(lit), strict=True):
-                x1, x2, x3, x4 = lit[r, c + 1], lit[r - 1, c + 1], lit[r - 1, c], lit[r - 1, c - 1]
-                x5, x6, x7, x8 = lit[r, c - 1], lit[r + 1, c - 1], lit[r + 1, c], lit[r + 1, c + 1]
+            leaving, p = [], lit.tolist()  # plain numbers are read ten times faster than those of an array
+            for r, c in np.argwhere(lit).tolist():
+                x1, x2, x3, x4 = p[r][c + 1], p[r - 1][c + 1], p[r - 1][c], p[r - 1][c - 1]
+                x5, x6, x7, x8 = p[r][c - 1], p[r + 1][c - 1], p[r + 1][c], p[r + 1][c + 1]
                 ring = [x1, x2, x3, x4, x5, x6, x7, x8, x1]
                 g1 = sum(ring[i] == 0 and (ring[i + 1] == 1 or ring[i + 2] == 1) for i in (0, 2, 4, 6)) == 1
                 n1 = (x1 | x2) + (x3 | x4) + (x5 | x6) + (x7 | x8)
