@@ -1,6 +1,7 @@
 """Lists of settings and how they are combined: crossed, in step, one by one, and left out."""
 
 import itertools
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any, Self
 
@@ -36,6 +37,12 @@ class Axes(Section):
         if {} in self.exclude:
             raise ValueError("an exclude without a key would leave nothing")
         return self
+
+    @property
+    def size(self) -> int:
+        """The number of combinations, those that are left out included."""
+        in_step = max((len(values) for values in self.zip.values()), default=0)
+        return math.prod(map(len, self.grid.values())) * (in_step or 1) * (len(self.points) or 1)
 
     def combinations(self) -> Iterator[Point]:
         """Yield every combination of the three kinds of lists; one empty one if there are none."""

@@ -41,6 +41,7 @@ DEFAULTS: dict[str, Any] = {
     "runtime": {},
 }
 AXES = ("method", "decoder", "dataset", "train", "budget")
+MOST_RUNS = 100_000
 """Sections of a run that an experiment may let differ inside one table."""
 
 
@@ -300,8 +301,12 @@ def expand(experiment: Experiment, over: Mapping[str, Any]) -> tuple[dict[str, A
     """Return the settings of every run of an experiment: rows x what varies x seeds, ``over`` laid on top.
 
     A seed in ``over`` takes the place of all the experiment's seeds.
+
+    Raises:
+        UsageError: There are more than anyone could run, which is told before any of them is made.
     """
     seeds = [over["seed"]] if "seed" in over else experiment.seeds
+    _require_bounded(experiment, len(seeds))
     runs: list[dict[str, Any]] = []
     for row in experiment.rows:
         methods = (row.method,) if isinstance(row.method, str) else row.method
@@ -316,6 +321,20 @@ def expand(experiment: Experiment, over: Mapping[str, Any]) -> tuple[dict[str, A
                 if not _is_out(experiment, row, settings, seed)
             ]
     return tuple(runs)
+
+
+def _require_bounded(experiment: Experiment, seeds: int) -> None:
+    methods = [1 if isinstance(row.method, str) else len(row.method) for row in experiment.rows]
+    combinations = sum(number * row.size for number, row in zip(methods, experiment.rows, strict=True))
+    runs = experiment.size * combinations * seeds
+    if runs > MOST_RUNS:
+        lists = {key: len(values) for axes in (experiment, *experiment.rows) for key, values in axes.grid.items()}
+        longest = sorted(lists, key=lambda key: -lists[key])[:5]
+        named = ", ".join(f"{key} has {lists[key]} values" for key in longest) or f"there are {seeds} seeds"
+        raise UsageError(
+            f"The experiment has {runs:,} runs before any is left out; {MOST_RUNS:,} is the most that is planned. In "
+            f"its grids {named}.\nType: points = [...] or zip = {{...}} in place of a grid, which takes every combination"
+        )
 
 
 def _is_out(experiment: Experiment, row: Row, settings: Mapping[str, Any], seed: int) -> bool:

@@ -106,3 +106,22 @@ def test_what_a_row_sets_in_a_section_of_the_base_stays_in_that_row() -> None:
     assert first["train"] == {"batch_size": 4, "balancer": {"name": "dwa", "period": 3}}
     assert second["train"] == {"batch_size": 4}
     assert read.model_dump() == before
+
+
+def test_the_number_of_runs_is_that_of_all_combinations() -> None:
+    read = experiment(
+        grid={"train.steps": [1, 2, 3]},
+        zip={"method.rank": [4, 8], "method.alpha": [40, 80]},
+        rows=[{"method": ["a", "b"], "points": [{"method.x": 1}, {"method.x": 2}]}, {"method": "c"}],
+        seeds=[0, 1],
+    )
+    assert (read.size, read.rows[0].size, read.rows[1].size) == (6, 2, 1)
+    assert len(expand(read, {})) == 6 * (2 * 2 + 1) * 2
+
+
+def test_a_grid_that_nobody_could_run_is_answered_before_it_is_made() -> None:
+    axes = {f"method.axis{number}": list(range(1000)) for number in range(3)}
+    with pytest.raises(UsageError, match=r"has 2,000,000,000 runs .* method\.axis0 has 1000 values(?s:.*)zip = "):
+        expand(experiment(grid=axes, seeds=[0, 1]), {})
+    with pytest.raises(UsageError, match="runs before any is left out"):
+        expand(experiment(rows=[{"method": "a", "grid": axes}]), {})
