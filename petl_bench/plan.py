@@ -333,7 +333,7 @@ def _require_bounded(experiment: Experiment, seeds: int) -> None:
         named = ", ".join(f"{key} has {lists[key]} values" for key in longest) or f"there are {seeds} seeds"
         raise UsageError(
             f"The experiment has {runs:,} runs before any is left out; {MOST_RUNS:,} is the most that is planned. In "
-            f"its grids {named}.\nType: points = [...] or zip = {{...}} in place of a grid, which takes every combination"
+            f"its grids {named}.\nType: points = [...] or zip = {{...}} in place of a grid, which has every combination"
         )
 
 
