@@ -185,11 +185,11 @@ class Tuned(Section):
 
     Attributes:
         how: In words.
-        rows: ``method`` and settings by dotted key, the rates among them, of every row that was tuned.
+        rows: ``method`` and settings by dotted key, the rates among them. A file need not say them: they are its own.
     """
 
     how: str
-    rows: tuple[dict[str, Any], ...]
+    rows: tuple[dict[str, Any], ...] = ()
 
     def holds(self, settings: Mapping[str, Any]) -> bool:
         """Return whether a run, by its settings with dotted keys, has what was found for its row."""
@@ -258,6 +258,11 @@ class Experiment(Axes):
     report: Roles
     launch: Launch = Launch()
 
+    def tuned(self, how: str) -> "Experiment":
+        """Return the experiment with its rows as what tuning found, and how."""
+        rows = tuple({"method": row.method, **row.set} for row in self.rows)
+        return self.model_copy(update={"report": self.report.model_copy(update={"tuned": Tuned(how=how, rows=rows)})})
+
 
 def experiments_folder() -> Path:
     """Return the experiments shipped with the package: inside a wheel, beside the package in a checkout."""
@@ -294,7 +299,9 @@ def read_experiment(path: Path) -> Experiment:
         raise UsageError(f"The experiment {str(path)!r} is not UTF-8 text: save it as such.") from None
     except (ValueError, RecursionError) as error:
         raise UsageError(f"The experiment {str(path)!r} is not valid TOML: {error}.") from None
-    return validate_section(Experiment, content, "")
+    read = validate_section(Experiment, content, "")
+    tuned = read.report.tuned
+    return read if tuned is None or tuned.rows else read.tuned(tuned.how)
 
 
 def expand(experiment: Experiment, over: Mapping[str, Any]) -> tuple[dict[str, Any], ...]:

@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.text import Annotation
+from matplotlib.ticker import EngFormatter
 from matplotlib.transforms import Bbox
 
 from petl_bench.report.aggregate import Column, Row
@@ -91,6 +92,7 @@ def _draw_panel(axes: Axes, shown: Sequence[_Point], points: Sequence[_Point], c
     for point in shown:
         _draw_point(axes, point, colours, MARKERS[ranks[point[0].label] % len(MARKERS)])
     axes.set_xticks([0, *(10.0**power for power in range(low, high + 2))])
+    axes.xaxis.set_major_formatter(EngFormatter())  # the default writes a formula, which is not set as one here
     axes.set_xlim(-0.5 * 10.0**low, 6 * 10.0**high)
     axes.margins(y=0.15)
     axes.set_xlabel("trained parameters of the method, decoders excluded")

@@ -59,8 +59,9 @@ def flatness_notes(rows: Sequence[Row]) -> list[str]:
     notes: list[str] = []
     if unfinished:
         notes.append(
-            f"**Still falling at the end, so not to be compared:** {', '.join(unfinished)}; in the last fifth of the "
-            f"steps the loss fell by more than {THRESHOLD:g} % for 100 steps. They have no tier."
+            f"**Still falling at the end, so not to be ranked:** {', '.join(unfinished)}; in the last fifth of the "
+            f"steps the loss fell by more than {THRESHOLD:g} % for 100 steps. They differ at this budget, "
+            "and have no tier."
         )
     if unknown:
         which = "any row" if len(unknown) == len(ran) else ", ".join(unknown)

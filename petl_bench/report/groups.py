@@ -147,10 +147,10 @@ def _in_order(rows: Sequence[Configuration], roles: Roles) -> list[Configuration
 
 
 def _labels(configurations: Mapping[str, Run], main_weights: str, roles: Roles) -> dict[str, str]:
-    """Label each configuration by its method and by what sets it apart from the method's other configurations."""
+    """Label each configuration by its method and by what sets it apart from the method's others on its weights."""
     labels: dict[str, str] = {}
     for key, run in configurations.items():
-        kin = [other for other in configurations.values() if other.method == run.method]
+        kin = [one for one in configurations.values() if (one.method, one.weights) == (run.method, run.weights)]
         own = {name for other in kin for name in other.settings if lies_on(name, roles.axes)}
         differing = [name for name in sorted(own) if len({repr(other.settings.get(name)) for other in kin}) > 1]
         shown = [f"{name.split('.', 1)[-1]}={_short(run.settings.get(name))}" for name in differing]

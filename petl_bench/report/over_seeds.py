@@ -52,7 +52,8 @@ class OverSeeds:
 
     Attributes:
         pairs: Every two rows, in the order of the table.
-        tiers: By label, letters: rows that share one cannot be told apart. ``a`` holds the row of the best mean.
+        tiers: By label, letters: rows that share one cannot be told apart. ``a`` holds the row of the best mean. Rows
+            that were still falling have none: they differ at this budget, which ranks no method.
         reference: The label that delta_m is relative to.
         notes: What the number of seeds allows, and what is not paired.
     """
@@ -62,18 +63,21 @@ class OverSeeds:
     reference: str
     notes: tuple[str, ...]
 
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """All rows, in the order of the table."""
+        return tuple(dict.fromkeys(name for pair in self.pairs for name in (pair.first, pair.second)))
+
     def between(self, first: str, second: str) -> SeedPair | None:
         """Return the comparison of two rows, if it was made in this order."""
         return next((pair for pair in self.pairs if (pair.first, pair.second) == (first, second)), None)
 
 
 def over_seeds(rows: Sequence[Row], base: Baseline) -> OverSeeds | None:
-    """Compare all rows but controls and unfinished ones with each other; None if no two have delta_m of one seed."""
+    """Compare all rows but controls with each other; None if no two have delta_m of one seed."""
     if base.reference is None:
         return None
-    compared = [
-        row for row in rows if row.kind in ("reference", "method") and row.delta_m is not None and not falling(row)
-    ]
+    compared = [row for row in rows if row.kind in ("reference", "method") and row.delta_m is not None]
     deltas = {row.label: _deltas(row, base) for row in compared}
     found = [
         _pair(first.label, second.label, deltas)
@@ -84,7 +88,7 @@ def over_seeds(rows: Sequence[Row], base: Baseline) -> OverSeeds | None:
         return None
     corrected = holm([pair.p_value for pair in found])
     pairs = [replace(pair, p_holm=p_holm) for pair, p_holm in zip(found, corrected, strict=True)]
-    means = {row.label: float(np.mean(list(deltas[row.label].values()))) for row in compared}
+    means = {row.label: float(np.mean(list(deltas[row.label].values()))) for row in compared if not falling(row)}
     best_first = sorted(means, key=lambda label: -means[label])
     tiers = letters(best_first, [(pair.first, pair.second) for pair in pairs if pair.is_significant])
     notes = (_on_numbers(pairs), *_on_pairing(compared))

@@ -97,7 +97,7 @@ Would it be so with other seeds? delta_m of every row less that of `{{ section.a
 seed (one seed gives all rows the same images in the same order and the same initial decoders), with its 95 % t \
 interval over seeds; the p of the exact sign-flip test, corrected by Holm for every two rows of the table; and the \
 share of seeds in which the row was better, with its Clopper-Pearson interval. Rows that share a letter cannot be told \
-apart: the letters are tiers, not ranks. Every two rows: \
+apart: the letters are tiers, not ranks, and rows that were still falling have none. Every two rows: \
 [{{ section.stem }}-seeds.csv](tables/{{ section.stem }}-seeds.csv).
 
 {{ section.seeds }}

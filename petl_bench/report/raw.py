@@ -48,8 +48,8 @@ def seeds_frame(compared: OverSeeds) -> pd.DataFrame:
             "p_first_better": pair.better[0],
             "p_first_better.low": pair.better[1],
             "p_first_better.high": pair.better[2],
-            "first.tier": compared.tiers[pair.first],
-            "second.tier": compared.tiers[pair.second],
+            "first.tier": compared.tiers.get(pair.first),
+            "second.tier": compared.tiers.get(pair.second),
         }
         for pair in compared.pairs
     ]

@@ -60,7 +60,8 @@ def narrow_table(analysis: Analysis) -> pd.DataFrame:
 def seeds_table(compared: OverSeeds) -> pd.DataFrame:
     """Return the comparison over seeds: a line per row, tiers, and the difference from the reference."""
     lines: list[tuple[str, ...]] = []
-    for label, tier in compared.tiers.items():
+    for label in compared.labels:
+        tier = compared.tiers.get(label, NOTHING)
         pair = compared.between(compared.reference, label) or compared.between(label, compared.reference)
         if pair is None:
             lines.append((label, tier, *[NOTHING] * 4))
@@ -80,8 +81,6 @@ def seeds_table(compared: OverSeeds) -> pd.DataFrame:
                 str(len(pair.seeds)),
             )
         )
-    order = [name for pair in compared.pairs for name in (pair.first, pair.second)]
-    lines.sort(key=lambda line: order.index(line[0]))
     reference = compared.reference
     header = ["method", "tier", f"delta_m beyond {reference} (% points)", "p (Holm)", f"P(better than {reference})"]
     return pd.DataFrame(lines, columns=[*header, "seeds"], dtype=str)
@@ -89,7 +88,7 @@ def seeds_table(compared: OverSeeds) -> pd.DataFrame:
 
 def better_table(compared: OverSeeds) -> pd.DataFrame:
     """Return in how many of the seeds that two rows share the one of the line was better than that of the column."""
-    labels = list(dict.fromkeys(name for pair in compared.pairs for name in (pair.first, pair.second)))
+    labels = compared.labels
     lines = [[first, *(_wins(compared, first, second) for second in labels)] for first in labels]
     return pd.DataFrame(lines, columns=["P(line better than column)", *labels], dtype=str)
 

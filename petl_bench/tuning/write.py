@@ -9,9 +9,8 @@ from typing import Any
 from petl_bench.errors import UsageError
 from petl_bench.files import appearing
 from petl_bench.identity import flatten
-from petl_bench.plan import Experiment, Row, Tuned, read_experiment
-from petl_bench.tuning.choose import Choice
-from petl_bench.tuning.choose import Tuned as Found
+from petl_bench.plan import Experiment, Row, read_experiment
+from petl_bench.tuning.choose import Choice, Tuned
 from petl_bench.tuning.rows import base_of
 
 MARK = "# Written by `petl-bench tune`"
@@ -40,7 +39,7 @@ def require_ours(path: Path) -> None:
         )
 
 
-def tuned_experiment(experiment: Experiment, over: Mapping[str, Any], tuned: Found, how: str) -> Experiment:
+def tuned_experiment(experiment: Experiment, over: Mapping[str, Any], tuned: Tuned, how: str) -> Experiment:
     """Return the experiment with one row for every choice, and rates and weight decay said in each.
 
     Args:
@@ -51,6 +50,7 @@ def tuned_experiment(experiment: Experiment, over: Mapping[str, Any], tuned: Fou
     """
     assert tuned.is_whole
     rows = tuple(_row(choice) for choice in tuned.choices)
+    axes = tuple(dict.fromkeys((*experiment.report.axes, *AXES)))
     return experiment.model_copy(
         update={
             "title": f"{experiment.title}, tuned",
@@ -60,14 +60,9 @@ def tuned_experiment(experiment: Experiment, over: Mapping[str, Any], tuned: Fou
             "points": (),
             "exclude": tuple(point for point in experiment.exclude if "seed" in point),
             "rows": rows,
-            "report": experiment.report.model_copy(
-                update={
-                    "axes": tuple(dict.fromkeys((*experiment.report.axes, *AXES))),
-                    "tuned": Tuned(how=how, rows=tuple({"method": row.method, **row.set} for row in rows)),
-                }
-            ),
+            "report": experiment.report.model_copy(update={"axes": axes}),
         }
-    )
+    ).tuned(how)
 
 
 def _row(choice: Choice) -> Row:
@@ -98,6 +93,7 @@ def write_experiment(path: Path, experiment: Experiment) -> None:
     content = experiment.model_dump(mode="json", exclude_defaults=True)
     content |= {"seeds": list(experiment.seeds)}
     rows = content.pop("rows")
+    del content["report"]["tuned"]["rows"]  # its own
     sections = {key: content.pop(key) for key in ("base", "launch", "report") if key in content}
     parts = [f"{MARK}: {' '.join(experiment.report.tuned.how.split())}", *_lines(content)]
     for name, values in sections.items():

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from report_store import analysed, by_label, text_of, usual
+from report_store import analysed, by_label, cells, text_of, usual
 from scipy.stats import linregress
 from test_nonfinite import loop_and_batch
 
 from petl_bench.engine.flatness import EndSlopes
 from petl_bench.records.run import EndSlope, RunRecord
 from petl_bench.report.flat import Slope
-from petl_bench.report.tables import main_table
+from petl_bench.report.tables import main_table, seeds_table
 
 STEPS = 200
 
@@ -97,6 +97,8 @@ def test_a_row_that_was_still_falling_is_marked_and_has_no_tier(tmp_path: Path) 
     assert "vmt (still falling)" in list(main_table(analysis)["method"])
     assert analysis.seeds is not None
     assert set(analysis.seeds.tiers) == {"single", "lora"}
+    assert analysis.seeds.between("single", "vmt") is not None, "at this budget they can be compared"
+    assert cells(seeds_table(analysis.seeds))["vmt"]["tier"] == "-"
     assert {"single", "lora", "vmt"} <= set(by_label(analysis))
     (note,) = (note for note in analysis.notes if "falling" in note)
     assert "`vmt` (normals)" in note

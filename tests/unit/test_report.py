@@ -8,6 +8,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.text import Text
 from report_store import (
     BACKBONE,
     REFERENCE,
@@ -28,8 +31,9 @@ from report_store import (
 
 from petl_bench.errors import UsageError
 from petl_bench.report import Report, report
-from petl_bench.report.figures import draw_tasks
+from petl_bench.report.figures import draw_delta_m, draw_tasks
 from petl_bench.report.raw import to_frame
+from petl_bench.report.runs_figures import draw_curves
 from petl_bench.report.stats import Estimate
 from petl_bench.report.tables import decimals, main_table, to_latex
 
@@ -307,3 +311,19 @@ def test_latex_tables_are_booktabs_with_as_many_cells_in_every_line(usual_report
     lines = [line for line in text.splitlines() if line.endswith(r"\\")]
     assert {line.replace(r"\&", "").count("&") for line in lines} == {len(usual_report.groups[0].table.columns) - 1}
     assert all(rule in text for rule in (r"\toprule", r"\midrule", r"\bottomrule"))
+
+
+def test_no_text_of_a_figure_is_a_formula_that_nothing_sets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    written: list[str] = []
+    monkeypatch.setattr(FigureCanvasAgg, "print_png", lambda canvas, _: written.extend(texts_of(canvas.figure)))
+    analysis = analysed(tmp_path, full_store())
+    palette = dict.fromkeys([row.method for row in analysis.rows], "black")
+    for draw in (draw_delta_m, draw_tasks, draw_curves):
+        assert draw(analysis, palette, tmp_path / "figure.png")
+    assert "1 M" in written, "the ticks of the parameters"
+    assert not [text for text in written if "$" in text]
+
+
+def texts_of(drawn: Figure) -> list[str]:
+    drawn.canvas.draw()
+    return [text.get_text() for text in drawn.findobj(Text) if text.get_visible()]

@@ -92,3 +92,9 @@ def test_what_may_differ_inside_a_table_is_said_by_the_experiment(tmp_path: Path
     wide = ROLES.model_copy(update={"axes": ("method", "train.steps")})
     (analysis,) = groups_of(tmp_path / "four", [*longer, *usual("vmt", 0.0)], wide)
     assert {"single", "vmt (steps=500)", "vmt (steps=700)"} <= set(by_label(analysis))
+
+
+def test_a_control_has_its_label_and_needs_no_settings_to_be_told_from_the_row_of_its_method(tmp_path: Path):
+    cases = [*usual("single", 0.0), *usual("full", 0.1), *usual("full", -0.4, weights="random", learning_rate=5e-3)]
+    (analysis,) = groups_of(tmp_path, cases)
+    assert {"full", "from scratch: full"} <= set(by_label(analysis))
