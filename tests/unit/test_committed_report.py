@@ -19,7 +19,7 @@ COMMITTED = ROOT / "reports" / "main"
 @pytest.fixture(scope="module")
 def again(tmp_path_factory: pytest.TempPathFactory) -> Report:
     """The report made anew."""
-    roles = read_experiment(ROOT / "experiments" / "main.toml").report
+    roles = read_experiment(ROOT / "experiments" / "main-tuned.toml").report
     return report([ROOT / "reports" / "runs" / "main"], tmp_path_factory.mktemp("again") / "main", roles)
 
 

@@ -18,7 +18,7 @@ from petl_bench.pretrain.recipe import LABELS
 from petl_bench.records.run import RunRecord
 from petl_bench.records.store import RECORD, read_record
 
-COMMITTED = Path(__file__).resolve().parents[2] / "reports" / "runs" / "main"
+COMMITTED = Path(__file__).resolve().parents[2] / "reports" / "runs" / "first-edition"
 
 
 def committed() -> list[RunRecord]:

@@ -12,7 +12,7 @@ from petl_bench.records.migrate import STEPS, migrate
 from petl_bench.records.run import SCHEMA_VERSION, RunRecord
 from petl_bench.records.store import RECORD, read_record
 
-COMMITTED = Path(__file__).resolve().parents[2] / "reports" / "runs" / "main"
+COMMITTED = Path(__file__).resolve().parents[2] / "reports" / "runs" / "first-edition"
 
 
 def first_version(method: str = "vmt") -> dict[str, Any]:

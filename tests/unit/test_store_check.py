@@ -14,7 +14,7 @@ from petl_bench.cli.main import main
 from petl_bench.records.owner import myself
 from petl_bench.records.store import read_record, write_record
 
-COMMITTED = Path(__file__).resolve().parents[2] / "reports" / "runs" / "main"
+COMMITTED = Path(__file__).resolve().parents[2] / "reports" / "runs" / "first-edition"
 
 
 def checked(store: Path, *arguments: str) -> int:
