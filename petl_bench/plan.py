@@ -41,8 +41,9 @@ DEFAULTS: dict[str, Any] = {
     "runtime": {},
 }
 AXES = ("method", "decoder", "dataset", "train", "budget")
-MOST_RUNS = 100_000
 """Sections of a run that an experiment may let differ inside one table."""
+MOST_RUNS = 100_000
+"""Runs of an experiment that are planned; more are a mistake."""
 
 
 @dataclass(frozen=True)
