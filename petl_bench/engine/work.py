@@ -159,7 +159,9 @@ class Work:
         dataset = load("datasets", config.dataset.name)
         with self.clock.phase("data"):
             splits: tuple[Split, ...] = ("train", config.dataset.scored_split)
-            return {split: dataset(config.dataset, split, config.tasks, root=root) for split in splits}
+            opened = {split: dataset(config.dataset, split, config.tasks, root=root) for split in splits}
+            opened[config.dataset.scored_split][0]  # what an input cannot hold is told before a training, not after it
+            return opened
 
     def _scored_apart(self, model: MultiTaskModel) -> Callable[[], dict[str, Mapping[str, float]]]:
         """Return what scores the model on the images that are set apart to tune on."""

@@ -90,3 +90,10 @@ def test_what_is_wrong_with_a_whole_data_set_is_never_skipped(tmp_path: Path) ->
     asked = config(root, on_unreadable="skip").dataset
     with pytest.raises(UsageError, match="with 3 output channels"):
         Folder(asked, "train", TASKS, root=root).batch(range(3))
+
+
+def test_a_test_picture_that_no_input_can_hold_is_told_before_the_training(tmp_path: Path) -> None:
+    asked, told = config(write_folder(tmp_path / "data"), protocol="atrc", image_size=[16, 16]), list[str]()
+    with pytest.raises(UsageError, match=r"does not fit into an input of .*\nType: --set dataset.image_size="):
+        run(asked, Store(tmp_path / "runs"), lambda phase, *_: told.append(phase))
+    assert "train" not in told
