@@ -106,7 +106,7 @@ class LearningRates(Section):
     """Peak learning rates of what belongs to the backbone, to the method and to the decoders.
 
     The defaults are what ``petl-bench tune`` found for most rows of ``main`` on the validation split of ``scenes`` at
-    ``quick``: decoders and what is added want 9e-3 in every row, a whole backbone 1.5e-3. A start, for other data too.
+    ``quick``: 9e-3 for decoders and what is added, 1.5e-3 for a whole backbone. A start, for other data too.
     """
 
     backbone: NonNegative = 1.5e-3
