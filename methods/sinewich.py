@@ -87,10 +87,13 @@ class Sinewich(Keyed):
 
     def weights(self) -> Tensor:
         """Return M [T, out, in]."""
-        waves = torch.sin(self.frequencies().view(-1, 1, 1) * (self.left @ self.middle @ self.right.mT)).unsqueeze(1)
-        half, kernel = KERNEL // 2, self.gaussian.to(waves.dtype)
-        smooth = F.conv2d(waves, kernel.view(1, 1, -1, 1), padding=(half, 0))
-        return F.conv2d(smooth, kernel.view(1, 1, 1, -1), padding=(0, half)).squeeze(1)
+        waves = torch.sin(self.frequencies().view(-1, 1, 1) * (self.left @ self.middle @ self.right.mT))
+        return self.smooth(self.smooth(waves).mT).mT
+
+    def smooth(self, x: Tensor) -> Tensor:
+        """Filter the rows of x [T, n, m], each a channel of its own: one channel alone is convolved slowly."""
+        kernel = self.gaussian.to(x.dtype).expand(x.shape[1], 1, KERNEL)
+        return F.conv1d(x, kernel, padding=KERNEL // 2, groups=x.shape[1])
 
     def forward(self, x: Tensor, onto: Tensor) -> Tensor:
         """Add the update for ``x`` [T, B, ..., in] to ``onto`` [T, B, ..., out], one batched product over tasks."""

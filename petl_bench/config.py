@@ -191,6 +191,7 @@ class RuntimeConfig(Section):
     Attributes:
         root: Folder of the data set's files.
         workers: Processes that load batches; 0 loads them in the run's own.
+        deterministic: Torch takes algorithms that give the same numbers at every run, or fails; a CPU does so anyway.
         checkpoint_seconds: The state of a training is saved after the first step that ends so long after the last time.
         checkpoint_steps: It is saved every so many steps as well.
     """
@@ -199,6 +200,7 @@ class RuntimeConfig(Section):
     threads: Positive | None = None
     root: str | None = None
     workers: Annotated[int, Field(ge=0)] = 0
+    deterministic: bool = False
     checkpoint_seconds: NonNegative = 60.0
     checkpoint_steps: Positive | None = None
 

@@ -100,12 +100,12 @@ def _guard_counts(check: Path | None, write: Path | None, method: str, asked: di
 
 def claims_command(format_: FormatOption = Format.TABLE) -> None:
     """Count the published figures again, and say which of them our code reproduces, and which nobody can check."""
-    from petl_bench import plan
+    from petl_bench.experiment import experiments_folder
     from petl_bench.measure.count.claims import judge_all, shown, tried_lines
     from petl_bench.measure.count.quoted import quoted_lines
     from petl_bench.published import read_claims
 
-    rows = judge_all(read_claims(plan.experiments_folder() / "published"))
+    rows = judge_all(read_claims(experiments_folder() / "published"))
     print_as(rows if format_ is Format.JSON else [shown(row) for row in rows], format_, "published figures")
     if format_ is Format.TABLE:
         for line in [*tried_lines(rows), *quoted_lines(rows)]:

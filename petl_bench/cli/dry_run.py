@@ -7,9 +7,10 @@ from typing import Any
 
 import typer
 
-from petl_bench import plan, plugins
+from petl_bench import plugins
 from petl_bench.config import RunConfig, in_words, merge
 from petl_bench.data.on_disk import FileConfig
+from petl_bench.experiment import experiment_path, experiments_folder, read_experiment
 from petl_bench.ledger import count
 from petl_bench.measure.count.meta import build_on_meta
 from petl_bench.published import Source, read_claims
@@ -22,8 +23,8 @@ def tell_plan(experiment: str, settings: Sequence[Mapping[str, Any]], configs: S
         typer.echo(line, err=True)
     with contextlib.redirect_stdout(sys.stderr):
         print_rows(count_rows(settings, configs), "table", "trained parameters")
-        beside = plan.read_experiment(plan.experiment_path(experiment)).beside
-        rows = published_rows(read_claims(plan.experiments_folder() / "published"), beside) if beside else []
+        beside = read_experiment(experiment_path(experiment)).beside
+        rows = published_rows(read_claims(experiments_folder() / "published"), beside) if beside else []
         if rows:
             print_rows(rows, "table", "published rows (as printed, not reproduced here)")
 

@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from petl_bench import plan, plugins
+from petl_bench import plugins
 from petl_bench.backbones.names import SEEN_IN_PRETRAINING, backbone_names
 from petl_bench.cli.support import read_properties
+from petl_bench.experiment import expand, read_experiment
 
 
 def rows_of(kind: str, experiments: Path) -> list[dict[str, Any]]:
@@ -25,9 +26,9 @@ def rows_of(kind: str, experiments: Path) -> list[dict[str, Any]]:
                 for name, listing in plugins.listings("datasets").items()
             ]
         case "experiments":
-            read = {path.stem: plan.read_experiment(path) for path in sorted(experiments.glob("*.toml"))}
+            read = {path.stem: read_experiment(path) for path in sorted(experiments.glob("*.toml"))}
             return [
-                {"name": name, "runs": len(plan.expand(experiment, {})), "title": experiment.title}
+                {"name": name, "runs": len(expand(experiment, {})), "title": experiment.title}
                 for name, experiment in read.items()
             ]
         case _:

@@ -96,6 +96,9 @@ def run_command(
     set_: SetOption = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda ...")] = "auto",
     root: Annotated[Path | None, typer.Option(help="Folder of the data set's files.")] = None,
+    deterministic: Annotated[
+        bool, typer.Option("--deterministic", help="The same numbers at every run, on CUDA too, or an error.")
+    ] = False,
     out: Annotated[Path, typer.Option(help="The store: one folder a run.")] = Path("runs"),
     force: Annotated[bool, typer.Option("--force", help="Repeat a finished run.")] = False,
     evaluate_only: Annotated[
@@ -111,9 +114,11 @@ def run_command(
         raise UsageError("--seed and --seeds were both given: give one of them.\nType: --seeds 0-4")
     asked = merge(asked, {k: v for k, v in {"budget": budget, "seed": seed}.items() if v is not None})
     numbers = None if seeds is None else seeds_of(seeds)
-    runtime = {"device": device} | ({} if root is None else {"root": str(root)})
+    runtime: dict[str, Any] = {"device": device} | ({} if root is None else {"root": str(root)})
+    runtime |= {"deterministic": True} if deterministic else {}
     asked = merge({"runtime": runtime}, asked if numbers is None else {**asked, "seed": numbers[0]})
     from petl_bench import plan, plugins
+    from petl_bench.experiment import expand, experiment_path, read_experiment
 
     if experiment is not None and "method" in asked:
         raise UsageError(
@@ -128,7 +133,7 @@ def run_command(
     if experiment is None:
         settings: tuple[dict[str, Any], ...] = (asked,)
     else:
-        settings = plan.expand(plan.read_experiment(plan.experiment_path(experiment)), asked)
+        settings = expand(read_experiment(experiment_path(experiment)), asked)
     if numbers is not None:
         settings = tuple({**one, "seed": number} for one in settings for number in numbers)
     configs = [plan.plan(one, plugins.vocabulary) for one in settings]
@@ -173,9 +178,10 @@ def list_command(
     format_: FormatOption = Format.TABLE,
 ) -> None:
     """List what there is."""
-    from petl_bench import plan, plugins
+    from petl_bench import plugins
     from petl_bench.cli.listing import rows_of
     from petl_bench.cli.support import print_support, read_support
+    from petl_bench.experiment import experiments_folder
 
     if kind not in KINDS:
         raise unknown_name(
@@ -186,7 +192,7 @@ def list_command(
     if support and format_ is Format.TABLE:
         print_support(read_support())
     else:
-        print_as(read_support() if support else rows_of(kind, plan.experiments_folder()), format_, kind)
+        print_as(read_support() if support else rows_of(kind, experiments_folder()), format_, kind)
     for words in plugins.set_aside(kind) if kind in plugins.CONTRACTS else ():
         typer.echo(f"left out: {words}", err=True)
 

@@ -21,14 +21,14 @@ def report_command(
     strict: Annotated[bool, typer.Option("--strict", help="Exit 1 when a reference run is missing.")] = False,
 ) -> None:
     """Turn records into tables and figures."""
-    from petl_bench import plan
+    from petl_bench.experiment import experiment_path, read_experiment
     from petl_bench.records.store import RECORD
     from petl_bench.report import report
     from petl_bench.terminal import print_table
 
     folders = runs or [Path("runs")]
     store = folders[0].parent if (folders[0] / RECORD).is_file() else folders[0]
-    roles = plan.read_experiment(plan.experiment_path(experiment)).report
+    roles = read_experiment(experiment_path(experiment)).report
     done = report(folders, out or store / "report", roles, pairs_of("--metric", metric))
     for group in done.groups:
         print_table(group.title, list(group.narrow.columns), group.narrow.to_numpy().tolist())

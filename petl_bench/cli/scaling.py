@@ -7,7 +7,6 @@ from typing import Annotated, Any, Literal, TypeVar
 import typer
 from rich.console import Console
 
-from petl_bench import plan
 from petl_bench.cli.options import (
     BackboneOption,
     DatasetOption,
@@ -21,6 +20,7 @@ from petl_bench.cli.options import (
 from petl_bench.cli.tasks import numbers_of_tasks
 from petl_bench.config import parse_value
 from petl_bench.errors import UsageError, nearest, unknown_name
+from petl_bench.experiment import experiment_path, experiments_folder, read_experiment
 
 PHASES: tuple[Literal["infer", "train"], ...] = ("infer", "train")
 PARTS: tuple[Literal["encoder", "decoders", "total"], ...] = ("encoder", "decoders", "total")
@@ -52,10 +52,10 @@ def scaling_command(
     out: Annotated[Path, typer.Option(help="Where the record, the table and the figure go.")] = Path("runs/scaling"),
     format_: FormatOption = Format.TABLE,
 ) -> None:
-    """Measure cost against the number of tasks, and say whether it is constant."""
+    """Measure cost against the number of tasks, and say whether it is constant; what was broken off goes on."""
     asked = settings_of(None, backbone, dataset, decoder, None, set_)
     metrics = chosen("metric", metric, METRICS)
-    roles = plan.read_experiment(plan.experiment_path("main")).report
+    roles = read_experiment(experiment_path("main")).report
     controls = {"floor": roles.floor[0], "ceiling": roles.reference} if "latency" in metrics else {}
     methods = {label: method_section(label) for label in dict.fromkeys([*controls.values(), *_labels(method, asked)])}
     phases, parts = chosen("phase", phase, PHASES), chosen("part", part, PARTS)
@@ -65,16 +65,18 @@ def scaling_command(
     from petl_bench.measure.cost.agreement import DisagreementError
     from petl_bench.measure.cost.record import scale
     from petl_bench.measure.cost.workload import Setup
+    from petl_bench.records.refit import read_scaling
     from petl_bench.records.scaling import ScalingRecord
     from petl_bench.records.store import Store
     from petl_bench.report.scaling.headline import headline_rows
-    from petl_bench.report.scaling.page import FILES, write_scaling, write_scaling_record
+    from petl_bench.report.scaling.page import FILES, RECORD, write_scaling, write_scaling_record
     from petl_bench.report.scaling.tables import scaling_table
     from petl_bench.signed import require_replaceable, sign
     from petl_bench.terminal import bar
 
     require_replaceable(out, FILES)
     Store(out).require_writable()
+    begun = read_scaling(out / RECORD)
     setup = Setup(asked, numbers, phases, parts, mode, batch, rounds, seconds, threads, device)
     with bar(Console(stderr=True)) as shown:
         line = shown.add_task("scaling", total=len(methods) + 1, state="")
@@ -88,7 +90,15 @@ def scaling_command(
 
         try:
             record = scale(
-                setup, methods, metrics, processes=processes, controls=controls, progress=progress, keep=keep
+                setup,
+                methods,
+                metrics,
+                processes=processes,
+                controls=controls,
+                progress=progress,
+                keep=keep,
+                begun=begun,
+                say=typer.echo,
             )
         except DisagreementError as error:
             typer.echo(f"Error: {error}", err=True)
@@ -117,7 +127,7 @@ def bench_peers_command(
     from petl_bench.measure.cost.peers import compare, read_peers
     from petl_bench.terminal import bar
 
-    peers = read_peers(plan.experiments_folder() / "costs" / "peers.toml")
+    peers = read_peers(experiments_folder() / "costs" / "peers.toml")
     if tasks is not None:
         peers = peers.model_copy(update={"tasks": numbers_of_tasks(tasks, at_least=1)})
     asked = settings_of(None, backbone, None, None, None, None)

@@ -61,14 +61,15 @@ def sweep_command(
     """Do all runs of an experiment, one process each: done ones are found, a failed one does not stop the others."""
     asked = asked_of("sweep", budget, set_, device, root)
     from petl_bench import plan, plugins
+    from petl_bench.experiment import expand, experiment_path, read_experiment
     from petl_bench.records.store import Store
     from petl_bench.sweep.launchers import LAUNCHERS
     from petl_bench.sweep.survey import survey
 
-    read = plan.read_experiment(plan.experiment_path(experiment))
+    read = read_experiment(experiment_path(experiment))
     if seeds is not None:
         read = read.model_copy(update={"seeds": seeds_of(seeds)})
-    configs = [plan.plan(one, plugins.vocabulary) for one in plan.expand(read, asked)]
+    configs = [plan.plan(one, plugins.vocabulary) for one in expand(read, asked)]
     where = LAUNCHERS[launcher](read.launch, jobs)
     store = Store(out)
     found = survey(store, (where.preview if dry_run else where.jobs)(configs), retry_failed=retry is Retry.FAILED)

@@ -62,6 +62,7 @@ def tune_command(
     """
     asked = asked_of("tune", budget, set_, device, root)
     from petl_bench import plan, plugins
+    from petl_bench.experiment import experiment_path, read_experiment
     from petl_bench.records.store import Store
     from petl_bench.sweep.launchers import LAUNCHERS
     from petl_bench.sweep.survey import survey
@@ -71,7 +72,7 @@ def tune_command(
 
     if write is not None:
         require_ours(write)
-    read = plan.read_experiment(plan.experiment_path(experiment))
+    read = read_experiment(experiment_path(experiment))
     rows = tuning_rows(read, asked)
     reference = reference_of(read, rows)
     for row in rows:

@@ -66,6 +66,24 @@ def _same(one: torch.device, two: torch.device) -> bool:
 
 
 @contextmanager
+def deterministic(asked: bool) -> Generator[None, None, None]:
+    """Inside the block, if asked: algorithms that give the same numbers at every run; an operation without one fails.
+
+    On a CPU a run repeats itself bit for bit without it; on CUDA many a backward pass adds in no fixed order.
+    """
+    before, benchmark = torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.benchmark
+    if asked:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS reads it when it is first used
+        torch.use_deterministic_algorithms(True)
+        torch.backends.cudnn.benchmark = False
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)
+        torch.backends.cudnn.benchmark = benchmark
+
+
+@contextmanager
 def number_types(module: nn.Module) -> Generator[list[tuple[str, str]], None, None]:
     """Give a list that ends in the number type (``float32``) and device of what ``module`` last computed.
 

@@ -29,6 +29,7 @@ def environment(device: torch.device, dtype: str) -> Environment:
         threads=torch.get_num_threads(),
         platform=f"{platform.system()} {platform.machine()}",
         keeps_freed_memory=keeps_freed_memory(),
+        deterministic=torch.are_deterministic_algorithms_enabled(),
         processes=torch.distributed.get_world_size() if torch.distributed.is_initialized() else 1,
     )
 

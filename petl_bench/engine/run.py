@@ -12,7 +12,7 @@ from accelerate.utils import broadcast_object_list
 from petl_bench.config import RunConfig
 from petl_bench.engine.allocator import keep_freed_memory
 from petl_bench.engine.clock import Clock, Watch, unwatched
-from petl_bench.engine.device import make_accelerator
+from petl_bench.engine.device import deterministic, make_accelerator
 from petl_bench.engine.draft import draft, identified
 from petl_bench.engine.keep import Say, silent
 from petl_bench.engine.signals import stopping
@@ -61,7 +61,7 @@ def run(
         UsageError: Something the config asks for cannot be had.
         KeyboardInterrupt: SIGINT came; the state of the training is on disk. SystemExit by SIGTERM likewise.
     """
-    with _threads(config.runtime.threads), stopping() as stop:
+    with _threads(config.runtime.threads), deterministic(config.runtime.deterministic), stopping() as stop:
         keep_freed_memory()
         accelerator = make_accelerator(config)
         planned = draft(identified(config), accelerator.device)

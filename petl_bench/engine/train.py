@@ -16,6 +16,7 @@ from petl_bench.engine.balancers import Balancer, make_balancer
 from petl_bench.engine.batches import batches
 from petl_bench.engine.device import number_types
 from petl_bench.engine.flatness import EndSlopes
+from petl_bench.engine.history import History
 from petl_bench.engine.keep import Nothing, Spent
 from petl_bench.engine.losses import loss_weights, task_losses
 from petl_bench.engine.nonfinite import NonFiniteError, describe, is_finite
@@ -26,7 +27,6 @@ from petl_bench.model import MultiTaskModel
 from petl_bench.records.run import EndSlope, HistoryPoint, ValidationPoint
 from petl_bench.tasks.base import TaskSpec
 
-HISTORY_POINTS = 50
 ADVICE = "Lower train.learning_rate, or leave such steps out: --set train.on_nonfinite=skip"
 
 
@@ -89,7 +89,7 @@ class Loop:
         self._rates = schedule(made, config.train)
         self._prepared, self._optimizer = accelerator.prepare(model, made)
         self._prepared.train()
-        self._history = _History(config.train.steps)
+        self._history = History(config.train.steps)
         self.slopes = EndSlopes(config.train.steps)
         self.validation: list[ValidationPoint] = []
 
@@ -298,38 +298,3 @@ def train(
         unreadable=loop.unreadable,
         caveats=loop.caveats,
     )
-
-
-class _History:
-    """Averages the losses over equal stretches of the run."""
-
-    def __init__(self, steps: int) -> None:
-        self.points: list[HistoryPoint] = []
-        self._every = max(1, steps // HISTORY_POINTS)
-        self._steps = steps
-        self._pending: list[tuple[float, Mapping[str, float]]] = []
-
-    def add(self, step: int, loss: float, losses: Mapping[str, float]) -> None:
-        self._pending.append((loss, losses))
-        self.skip(step)
-
-    def skip(self, step: int) -> None:
-        """Count a step without losses; a stretch of such steps alone has no point."""
-        if not self._pending:
-            return
-        if step % self._every and step != self._steps:
-            return
-        number = len(self._pending)
-        losses = self._pending[0][1]
-        means = {task: sum(point[task] for _, point in self._pending) / number for task in losses}
-        self.points.append(
-            HistoryPoint(step=step, loss=sum(total for total, _ in self._pending) / number, losses=means)
-        )
-        self._pending = []
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"points": [point.model_dump() for point in self.points], "pending": list(self._pending)}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.points = [HistoryPoint.model_validate(point) for point in state["points"]]
-        self._pending = list(state["pending"])

@@ -141,6 +141,7 @@ class Environment(Entry):
 
     Attributes:
         keeps_freed_memory: Freed memory stays with the process (see ``petl_bench.engine.allocator``).
+        deterministic: Only algorithms were allowed that give the same numbers at every run.
         processes: How many trained the model together, each on a part of every batch.
     """
 
@@ -153,6 +154,7 @@ class Environment(Entry):
     threads: int
     platform: str
     keeps_freed_memory: bool = False
+    deterministic: bool = False
     processes: int = 1
 
 

@@ -1,6 +1,6 @@
 """The record of a scaling measurement: curves of cost against the number of tasks, their fits and labels."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -86,6 +86,8 @@ class ScalingRecord(Entry):
     """One measurement of several methods on one machine.
 
     Attributes:
+        asked: Everything that was asked for, so that a record that was broken off can be gone on with; older ones have
+            nothing.
         balancer: Of the training steps; None where they have no losses, and gradients of one begin at the outputs.
         schema_version: 1 had intervals over the rounds inside processes alone (see ``petl_bench.records.refit``).
         batch_sizes: By method, images of a timed pass.
@@ -105,6 +107,7 @@ class ScalingRecord(Entry):
 
     schema_version: Literal[1, 2] = SCHEMA_VERSION
     created: str
+    asked: dict[str, Any] = {}
     backbone: str
     image_size: ImageSize
     decoder: str

@@ -9,7 +9,7 @@ from types import ModuleType
 import pandas as pd
 
 from petl_bench import escape
-from petl_bench.plan import Roles, experiments_folder
+from petl_bench.experiment import Roles, experiments_folder
 from petl_bench.published import read_claims
 from petl_bench.report.analysis import analyse
 from petl_bench.report.frames import Frames, frames

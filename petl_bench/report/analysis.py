@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from petl_bench.plan import Roles
+from petl_bench.experiment import Roles
 from petl_bench.published import Source
 from petl_bench.report.aggregate import Column, Row, columns, row_of, trivial_row, trivial_scores
 from petl_bench.report.commands import run_command

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
-from matplotlib.text import Annotation
+from matplotlib.text import Annotation, Text
 from matplotlib.ticker import EngFormatter
 from matplotlib.transforms import Bbox
 
@@ -30,6 +30,8 @@ _OFFSETS = (
     (10, -20),
     (-10, -20),
 )
+_FAR = 20
+"""A label that stands so many points above or below its point has a line to it."""
 
 _Point = tuple[Row, int, Estimate]
 
@@ -122,7 +124,7 @@ def _label_points(axes: Axes, points: Sequence[_Point]) -> None:
     taken = [_box(axes, point) for point in points]
     for row, parameters, delta_m in points:
         candidates = [_annotate(axes, row.label, (parameters, delta_m.mean), offset) for offset in _OFFSETS]
-        boxes = [candidate.get_window_extent() for candidate in candidates]
+        boxes = [_text_box(candidate) for candidate in candidates]
         costs = [_overlap(box, taken) + 4 * _outside(box, frame) for box in boxes]
         chosen = int(np.argmin(costs))
         taken.append(boxes[chosen])
@@ -154,7 +156,14 @@ def _annotate(axes: Axes, label: str, point: tuple[float, float], offset: tuple[
         fontsize="small",
         zorder=4,
         bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.5},
+        arrowprops={"arrowstyle": "-", "color": "0.5", "linewidth": 0.6} if abs(dy) >= _FAR else None,
     )
+
+
+def _text_box(label: Annotation) -> Bbox:
+    """Return what the words cover, in pixels, without the line to the point."""
+    label.get_window_extent()  # puts them in their place
+    return Text.get_window_extent(label)
 
 
 def _overlap(box: Bbox, others: Sequence[Bbox]) -> float:
@@ -169,19 +178,17 @@ def _outside(box: Bbox, frame: Bbox) -> float:
 
 def _draw_bars(axes: Axes, rows: Sequence[Row], column: Column, colours: Colours, trivial: float | None) -> None:
     ranks = rank_among_kin(rows)
-    for place, row in enumerate(rows):
-        score = row.scores.get(column.name)
-        if score is None or not math.isfinite(score.mean):
-            continue
-        axes.barh(
-            place,
-            score.mean,
-            xerr=None if math.isnan(score.sd) else score.sd,
-            color=colours[row.method],
-            hatch=HATCHES[ranks[row.label] % len(HATCHES)],
-            edgecolor="white",
-            error_kw={"ecolor": "0.2", "capsize": 2, "elinewidth": 1},
-        )
+    scores = [(place, row, row.scores.get(column.name)) for place, row in enumerate(rows)]
+    drawn = [(place, row, score) for place, row, score in scores if score is not None and math.isfinite(score.mean)]
+    axes.barh(
+        [place for place, *_ in drawn],
+        [score.mean for *_, score in drawn],
+        xerr=[score.sd for *_, score in drawn],  # nan draws none
+        color=[colours[row.method] for _, row, _ in drawn],
+        hatch=[HATCHES[ranks[row.label] % len(HATCHES)] for _, row, _ in drawn],
+        edgecolor="white",
+        error_kw={"ecolor": "0.2", "capsize": 2, "elinewidth": 1},
+    )
     if trivial is not None and math.isfinite(trivial):
         axes.axvline(trivial, color="0.2", linestyle="--", linewidth=1.2)
     axes.set_yticks(range(len(rows)), [row.label for row in rows])

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from petl_bench.plan import experiment_path, experiments_folder, read_experiment
+from petl_bench.experiment import experiment_path, experiments_folder, read_experiment
 from petl_bench.published import read_claims
 from petl_bench.report.analysis import analyse
 from petl_bench.report.groups import comparisons

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from petl_bench.delta import delta_m
-from petl_bench.plan import Roles
+from petl_bench.experiment import Roles
 from petl_bench.report import stats
 from petl_bench.report.aggregate import Column, Row, scores_of
 from petl_bench.report.groups import Comparison, Configuration

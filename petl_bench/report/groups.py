@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from petl_bench.config import digest
-from petl_bench.plan import Control, Roles
+from petl_bench.experiment import Control, Roles
 from petl_bench.records.run import Ledger
 from petl_bench.report.load import Run, lies_on
 

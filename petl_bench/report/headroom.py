@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from petl_bench.plan import Roles
+from petl_bench.experiment import Roles
 from petl_bench.report import stats
 from petl_bench.report.aggregate import Column, Row, scores_of
 

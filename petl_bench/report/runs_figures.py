@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
 from matplotlib.image import imread
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
@@ -77,8 +78,9 @@ def _losses(curve: Sequence[HistoryPoint], facet: str) -> dict[int, float]:
 
 
 def _draw_seeds(axes: Axes, seeds: Sequence[Mapping[int, float]], colour: object, line: str) -> None:
-    for losses in seeds if len(seeds) > 1 else []:
-        axes.plot(list(losses), list(losses.values()), color=colour, linestyle=line, linewidth=0.6, alpha=0.45)
+    if len(seeds) > 1:
+        thin = [np.column_stack([list(losses), list(losses.values())]) for losses in seeds]
+        axes.add_collection(LineCollection(thin, colors=[colour], linestyles=line, linewidths=0.6, alpha=0.45))
     steps = sorted(set.intersection(*(set(losses) for losses in seeds)))
     means = [float(np.mean([losses[step] for losses in seeds])) for step in steps]
     axes.plot(steps, means, color=colour, linestyle=line, linewidth=1.6)

@@ -7,7 +7,8 @@ from typing import Any
 from petl_bench.axes import Point as Combination
 from petl_bench.config import merge
 from petl_bench.errors import UsageError
-from petl_bench.plan import Experiment, expand, name_of
+from petl_bench.experiment import Experiment, expand
+from petl_bench.plan import name_of
 from petl_bench.tuning.points import Point
 
 SEED = 1000

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from petl_bench.errors import UsageError
+from petl_bench.experiment import Experiment, Row, read_experiment
 from petl_bench.files import appearing
 from petl_bench.identity import flatten
-from petl_bench.plan import Experiment, Row, read_experiment
 from petl_bench.tuning.choose import Choice, Tuned
 from petl_bench.tuning.rows import base_of
 

@@ -20,7 +20,7 @@ report = { reference = "decoders", floor = ["single"] }
 @pytest.mark.usefixtures("one_thread")
 def test_controls_that_missed_leave_no_time_a_label_and_end_with_exit_1(tmp_path: Path, monkeypatch, capsys) -> None:
     (tmp_path / "main.toml").write_text(EXCHANGED, encoding="utf-8")
-    monkeypatch.setattr("petl_bench.plan.experiments_folder", lambda: tmp_path)
+    monkeypatch.setattr("petl_bench.experiment.experiments_folder", lambda: tmp_path)
     arguments = [
         "scaling",
         "--method",

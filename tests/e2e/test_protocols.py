@@ -12,6 +12,7 @@ from petl_bench.audit.demo import write_demo
 from petl_bench.cli.dry_run import count_rows, plan_lines, published_rows
 from petl_bench.cli.main import main
 from petl_bench.engine.run import run
+from petl_bench.experiment import expand, experiment_path, experiments_folder, read_experiment
 from petl_bench.published import read_claims
 from petl_bench.records.run import RunRecord
 from petl_bench.records.store import Store
@@ -105,8 +106,8 @@ def test_labels_that_lack_for_some_images_are_counted(roots: dict[str, Path], tm
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_an_experiment_of_the_field_is_planned_without_its_files(name: str) -> None:
-    experiment = plan.read_experiment(plan.experiment_path(name))
-    settings = plan.expand(experiment, {})
+    experiment = read_experiment(experiment_path(name))
+    settings = expand(experiment, {})
     configs = [plan.plan(one, plugins.vocabulary) for one in settings[:2]]
     images = {"pascal": ("4,998", "5,105"), "nyud": ("795", "654")}[name.partition("-")[0]]
     lines = "\n".join(plan_lines(configs))
@@ -118,8 +119,8 @@ def test_an_experiment_of_the_field_is_planned_without_its_files(name: str) -> N
 
 
 def test_the_plan_of_mtlora_s_table_has_its_schedule_and_its_counts() -> None:
-    experiment = plan.read_experiment(plan.experiment_path("pascal-mtlora"))
-    settings = [one for one in plan.expand(experiment, {"seed": 0}) if one["method"]["name"] in ("decoders", "mtlora")]
+    experiment = read_experiment(experiment_path("pascal-mtlora"))
+    settings = [one for one in expand(experiment, {"seed": 0}) if one["method"]["name"] in ("decoders", "mtlora")]
     configs = [plan.plan(one, plugins.vocabulary) for one in settings]
     lines = "\n".join(plan_lines(configs))
     assert "300 epochs = 46,800 steps of 32 images, 3,120 of them warm-up" in lines  # 20 epochs of 156 steps
@@ -131,8 +132,8 @@ def test_the_plan_of_mtlora_s_table_has_its_schedule_and_its_counts() -> None:
 
 
 def test_published_rows_are_printed_beside_a_plan() -> None:
-    experiment = plan.read_experiment(plan.experiment_path("pascal-mtlora"))
-    sources = read_claims(plan.experiments_folder() / "published")
+    experiment = read_experiment(experiment_path("pascal-mtlora"))
+    sources = read_claims(experiments_folder() / "published")
     rows = published_rows(sources, experiment.beside)
     (row,) = [row for row in rows if row["published row"] == "MTLoRA, r = 16: scores"]
     assert (row["semseg"], row["normals"], row["delta_m"]) == ("68.19", "17.03", "+1.35")

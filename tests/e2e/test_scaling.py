@@ -11,6 +11,7 @@ from conftest import resolved
 from methods.vmt import VMT
 from petl_bench.cli.main import main
 from petl_bench.engine.build import build, task_specs
+from petl_bench.engine.environment import environment
 from petl_bench.features import Features
 from petl_bench.measure.cost.agreement import DisagreementError
 from petl_bench.measure.cost.flops import forward_work
@@ -65,25 +66,65 @@ def test_counts_tell_constant_from_linear() -> None:
     assert slope["vmt"] < 0.01
 
 
-def test_what_was_measured_before_an_interruption_is_kept(tmp_path: Path) -> None:
-    def broken(label: str) -> None:
-        if label == "lora":
+def begin(folder: Path, said: list[str], *, stop_at: str | None = None, **changes: Any) -> ScalingRecord:
+    """Measure two methods as the command does, up to one of them; ``said`` gets what is told of an earlier record."""
+
+    def progress(label: str) -> None:
+        if label == stop_at:
             raise KeyboardInterrupt
 
-    methods = {name: {"name": name} for name in ("decoders", "lora")}
+    return scale(
+        setup(phases=("infer",), parts=("encoder",), **{"tasks": (1, 2), **changes}),
+        {name: {"name": name} for name in ("decoders", "vmt")},
+        ("macs",),
+        processes=1,
+        controls={},
+        progress=progress,
+        keep=lambda record: write_scaling_record(record, folder),
+        begun=read_scaling(folder / "scaling.json"),
+        say=said.append,
+    )
+
+
+def committed(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> None:
+    """Have records say that all code was committed."""
+    here = environment(torch.device("cpu"), "float32").model_copy(update={"dirty": False, **changes})
+    monkeypatch.setattr("petl_bench.measure.cost.record.environment", lambda *_: here)
+
+
+def test_what_was_measured_before_an_interruption_is_kept_and_gone_on_with(tmp_path: Path, monkeypatch) -> None:
+    committed(monkeypatch)
     with pytest.raises(KeyboardInterrupt):
-        scale(
-            setup(phases=("infer",), parts=("encoder",)),
-            methods,
-            ("macs",),
-            processes=1,
-            controls={},
-            progress=broken,
-            keep=lambda record: write_scaling_record(record, tmp_path),
-        )
-    record = read_scaling(tmp_path / "scaling.json")
-    assert record is not None
-    assert {row.label for row in record.rows} == {"decoders"}
+        begin(tmp_path, [], stop_at="vmt")
+    first = read_scaling(tmp_path / "scaling.json")
+    assert first is not None
+    assert {row.label for row in first.rows} == {"decoders"}
+    said: list[str] = []
+    record = begin(tmp_path, said)
+    assert len(said) == 1
+    assert "taken from its record: decoders." in said[0]
+    assert record.created == first.created
+    assert record.rows[: len(first.rows)] == first.rows
+    assert {row.label for row in record.rows} == {one.label for one in record.agreements} == {"decoders", "vmt"}
+    with pytest.raises(KeyboardInterrupt):  # it is whole: the same command measures anew
+        begin(tmp_path, said, stop_at="vmt")
+    assert len(said) == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "other"),
+    [({"dirty": True}, {}), ({"commit": "0" * 40}, {}), ({"threads": 64}, {}), ({}, {"batch_size": 2})],
+    ids=["changed code", "other code", "another machine", "another command"],
+)
+def test_what_is_not_the_same_is_measured_anew(tmp_path: Path, monkeypatch, changes: Any, other: Any) -> None:
+    committed(monkeypatch)
+    with pytest.raises(KeyboardInterrupt):
+        begin(tmp_path, [], stop_at="vmt")
+    committed(monkeypatch, **changes)
+    said: list[str] = []
+    with pytest.raises(KeyboardInterrupt):
+        begin(tmp_path, said, stop_at="vmt", **other)
+    assert said == []
 
 
 def test_every_task_brings_a_decoder_to_the_total() -> None:

@@ -8,6 +8,7 @@ import pytest
 from petl_bench import plan, plugins
 from petl_bench.cli.main import main
 from petl_bench.engine.run import run
+from petl_bench.experiment import read_experiment
 from petl_bench.records.store import Store
 from petl_bench.tuning.points import points
 from petl_bench.tuning.rows import SEED, tuning_rows
@@ -44,7 +45,7 @@ def test_what_is_left_of_the_points_is_run_and_the_chosen_rows_are_an_experiment
 ) -> None:
     path, store, tuned = tmp_path / "experiment.toml", tmp_path / "runs", tmp_path / "tuned.toml"
     path.write_text(EXPERIMENT)
-    rows = tuning_rows(plan.read_experiment(path), {"runtime": {"device": "cpu", "threads": 1}})
+    rows = tuning_rows(read_experiment(path), {"runtime": {"device": "cpu", "threads": 1}})
     for settings in [one for row in rows for one in row.trials(points(1, SEED), SEED)][:-1]:
         run(plan.plan(settings, plugins.vocabulary), Store(store))
     arguments = ["tune", str(path), "--points", "1", "--jobs", "1", "--device", "cpu", "--out", str(store)]

@@ -10,6 +10,7 @@ from mutations import as_arguments, mutate, scratch, toml_of
 from petl_bench import plan, plugins
 from petl_bench.cli.options import settings_of
 from petl_bench.errors import UsageError
+from petl_bench.experiment import expand, experiments_folder, read_experiment
 
 
 class Configurations:
@@ -17,7 +18,7 @@ class Configurations:
 
     def __init__(self, folder: Path) -> None:
         self.file = folder / "mutated.toml"
-        self.shipped = [path.read_bytes() for path in sorted(plan.experiments_folder().glob("*.toml"))]
+        self.shipped = [path.read_bytes() for path in sorted(experiments_folder().glob("*.toml"))]
         self.names = {kind: [*plugins.listings(kind)] for kind in ("methods", "decoders", "datasets")}
         self.whole = [self._whole(method) for method in self.names["methods"]]
 
@@ -85,6 +86,6 @@ class Configurations:
         self._read(draw)
 
     def _read(self, draw: random.Random) -> None:
-        runs = plan.expand(plan.read_experiment(self.file), {"runtime": {"device": "cpu"}})
+        runs = expand(read_experiment(self.file), {"runtime": {"device": "cpu"}})
         for settings in draw.sample(runs, min(2, len(runs))):
             plan.plan(settings, plugins.vocabulary)

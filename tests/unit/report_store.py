@@ -11,8 +11,8 @@ import pandas as pd
 from matplotlib.image import imsave
 
 from petl_bench.config import BUDGETS, digest
+from petl_bench.experiment import Control, Roles, experiments_folder
 from petl_bench.identity import ENGINE_VERSION, identify
-from petl_bench.plan import Control, Roles, experiments_folder
 from petl_bench.published import read_claims
 from petl_bench.records.run import (
     EndSlope,

@@ -6,7 +6,7 @@ import pytest
 
 from petl_bench.config import validate_section
 from petl_bench.errors import UsageError
-from petl_bench.plan import Experiment, expand, read_experiment
+from petl_bench.experiment import Experiment, expand, read_experiment
 
 
 def experiment(**content: object) -> Experiment:

@@ -141,7 +141,7 @@ def test_the_command_says_what_nobody_can_check(
 ) -> None:
     (tmp_path / "published").mkdir()
     rows = judged(tmp_path / "published", NEEDS, REFERENCE, ACCURACY.replace("PUBLISHED", "+9.00"), STATEMENT)
-    monkeypatch.setattr("petl_bench.plan.experiments_folder", lambda: tmp_path)
+    monkeypatch.setattr("petl_bench.experiment.experiments_folder", lambda: tmp_path)
     with pytest.raises(SystemExit) as left:
         main(["claims"])
     assert not left.value.code

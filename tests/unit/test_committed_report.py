@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from petl_bench.plan import read_experiment
+from petl_bench.experiment import read_experiment
 from petl_bench.records.refit import read_scaling
 from petl_bench.report import Report, report
 from petl_bench.report.scaling.page import CURVES, PAGE, RECORD, write_scaling

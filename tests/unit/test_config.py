@@ -5,7 +5,8 @@ from conftest import resolved
 
 from petl_bench.config import assign, merge, parse_value, validate_section
 from petl_bench.errors import UsageError
-from petl_bench.plan import Experiment, choose_tasks, expand
+from petl_bench.experiment import Experiment, expand
+from petl_bench.plan import choose_tasks
 
 TASKS = ("semseg", "human_parts", "saliency", "normals")
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from report_store import PUBLISHED, REFERENCE, ROLES, Case, analysed, text_of, usual, write
 
-from petl_bench.plan import Tuned
+from petl_bench.experiment import Tuned
 from petl_bench.records.store import write_scores
 from petl_bench.report.analysis import Analysis, analyse
 from petl_bench.report.groups import comparisons

@@ -18,7 +18,7 @@ from report_store import (
 )
 
 from petl_bench.config import digest
-from petl_bench.plan import Roles
+from petl_bench.experiment import Roles
 from petl_bench.report.analysis import Analysis, analyse
 from petl_bench.report.groups import comparisons
 from petl_bench.report.load import load

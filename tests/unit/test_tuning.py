@@ -12,7 +12,7 @@ from report_store import REFERENCE, TASKS, record_of, usual
 from petl_bench import plan, plugins
 from petl_bench.config import TrainConfig, merge
 from petl_bench.errors import UsageError
-from petl_bench.plan import Experiment, experiments_folder, read_experiment
+from petl_bench.experiment import Experiment, expand, experiments_folder, read_experiment
 from petl_bench.records.run import RunRecord
 from petl_bench.tuning.choose import Choice, Trial, Tuned, choose
 from petl_bench.tuning.points import BOX, Point, points
@@ -210,7 +210,7 @@ def test_the_written_experiment_runs_the_chosen_rows_on_the_test_images(experime
     read = read_experiment(path)
     assert (read.title, read.seeds, read.report.reference) == ("t \x7f, tuned", (0, 1), "single")
     assert read.report.axes == ("method", "train.learning_rate", "train.weight_decay")
-    runs = [plan.plan(one, plugins.vocabulary).model_dump(mode="json") for one in plan.expand(read, {})]
+    runs = [plan.plan(one, plugins.vocabulary).model_dump(mode="json") for one in expand(read, {})]
     left_out = {("lora", 1), ("vmt", 0)}
     expected = [
         merge(configs[number % 2], {"seed": seed, "dataset": {"scored_split": "test"}, "runtime": {"device": "auto"}})

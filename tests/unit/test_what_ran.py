@@ -4,9 +4,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from conftest import resolved
 
 from petl_bench.cli.main import main
+from petl_bench.engine.device import deterministic
 from petl_bench.engine.environment import environment
+from petl_bench.engine.run import run
+from petl_bench.records.store import Store
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -33,3 +37,26 @@ def test_half_of_a_launcher_is_a_mistake(tmp_path: Path, capsys, monkeypatch: py
         main(["run", "--method", "decoders", "--budget", "smoke", "--out", str(tmp_path / "runs")])
     assert left.value.code == 2
     assert "LOCAL_RANK is set, as by torchrun, but not" in capsys.readouterr().err
+
+
+def test_an_operation_that_does_not_repeat_itself_fails_where_only_others_are_allowed() -> None:
+    def put_twice() -> None:
+        torch.zeros(4).put_(torch.tensor([0, 0]), torch.tensor([1.0, 2.0]))
+
+    put_twice()
+    with deterministic(asked=True), pytest.raises(RuntimeError, match="deterministic implementation"):
+        put_twice()
+    with deterministic(asked=False):
+        put_twice()
+
+
+def test_a_deterministic_run_says_so_and_on_a_cpu_is_the_same_run(tmp_path: Path) -> None:
+    plain = run(resolved("vmt"), Store(tmp_path / "plain")).record
+    held = run(resolved("vmt", runtime={"deterministic": True}), Store(tmp_path / "held")).record
+    assert (plain.environment.deterministic, held.environment.deterministic) == (False, True)
+    assert not torch.are_deterministic_algorithms_enabled()
+    assert held.fingerprint == plain.fingerprint
+    assert held.history == plain.history
+    assert {task: result.score for task, result in held.metrics.items()} == {
+        task: result.score for task, result in plain.metrics.items()
+    }

@@ -1,5 +1,6 @@
 """From methods to a record of how their cost grows: count, time, fit, label."""
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -18,6 +19,7 @@ from petl_bench.records.labels import contradiction, controls_missed, exact_fiel
 from petl_bench.records.scaling import Agreement, Samples, ScalingRecord, ScalingRow
 
 UNITS = {"macs": "macs", "elementwise": "operations", "bytes": "bytes", "memory": "bytes", "parameters": "parameters"}
+BY_LABEL = ("samples", "batch_sizes", "saved_bytes", "peak_bytes", "backward")
 FIELDS = {"macs": "macs", "elementwise": "elementwise_ops", "bytes": "bytes_written"}
 
 
@@ -30,8 +32,10 @@ def scale(
     controls: Mapping[str, str],
     progress: Callable[[str], None],
     keep: Callable[[ScalingRecord], None] = lambda record: None,
+    begun: ScalingRecord | None = None,
+    say: Callable[[str], None] = lambda words: None,
 ) -> ScalingRecord:
-    """Measure methods, the controls first.
+    """Measure methods, the controls first, or go on where a measurement was broken off.
 
     Args:
         setup: What is measured, for every method alike.
@@ -41,6 +45,8 @@ def scale(
         controls: ``floor`` and ``ceiling``, names of methods.
         progress: Called with what comes next, and once at the end with nothing.
         keep: Called after every method with the record so far, so that an interruption loses one method at most.
+        begun: A record that may be of the same command, broken off: then the methods that it has are taken from it.
+        say: Told which those are.
 
     Raises:
         DisagreementError: The multiply-adds or parameters of a method differ by how they are counted.
@@ -49,30 +55,34 @@ def scale(
     config = build_on_meta({**setup.settings, "method": methods[first[0]], "tasks": 1}).config
     unit, is_timed = count_backbone(config), "latency" in metrics
     prepare(setup)
-    progress("the machine's noise")
     facts: dict[str, Any] = {
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "asked": _asked(setup, methods, metrics),
         "backbone": config.backbone.name,
         "image_size": config.dataset.image_size,
         "decoder": config.decoder.name,
         "balancer": config.train.balancer.name if "train" in setup.phases and setup.follows_losses(config) else None,
-        "noise": noise(plain_step(setup, config), min_rounds=10) if is_timed else None,
         "mode": setup.mode,
         "rounds": setup.min_rounds,
         "processes": processes if is_timed else 0,
         "controls": dict(controls),
         "environment": environment(torch.device(setup.device), "bfloat16" if setup.mode == "bf16" else "float32"),
     }
-    rows, agreed = list[ScalingRow](), list[Agreement]()
-    by_label: dict[str, dict[str, Any]] = {
-        "samples": {},
-        "batch_sizes": {},
-        "saved_bytes": {},
-        "peak_bytes": {},
-        "backward": {},
-    }
+    progress("the machine's noise")
+    if begun is None or not _goes_on(begun, facts):
+        begun = None
+        facts["created"] = datetime.now(UTC).isoformat(timespec="seconds")
+        facts["noise"] = noise(plain_step(setup, config), min_rounds=10) if is_timed else None
+    else:
+        facts |= {"created": begun.created, "noise": begun.noise}
+    rows, agreed = (list(begun.rows), list(begun.agreements)) if begun else (list[ScalingRow](), list[Agreement]())
+    by_label: dict[str, dict[str, Any]] = {name: dict(getattr(begun, name)) if begun else {} for name in BY_LABEL}
+    measured = list(dict.fromkeys(row.label for row in rows))
+    if measured:
+        say(f"This was broken off before; taken from its record: {', '.join(measured)}. Another --out measures anew.")
     for label in first:
         progress(label)
+        if label in measured:
+            continue
         counted = {tasks: count_method(setup, methods[label], tasks) for tasks in setup.tasks}
         named = {"method": methods[label]["name"], "label": label}
         if "macs" in metrics:
@@ -93,6 +103,18 @@ def scale(
         keep(_record(facts, rows, by_label, agreed, controls))
     progress("")
     return _record(facts, rows, by_label, agreed, controls)
+
+
+def _asked(setup: Setup, methods: Mapping[str, Mapping[str, Any]], metrics: Sequence[str]) -> dict[str, Any]:
+    """Return everything that was asked for, as a record has it when it is read again."""
+    return json.loads(json.dumps({**vars(setup), "methods": methods, "metrics": metrics}))
+
+
+def _goes_on(begun: ScalingRecord, facts: Mapping[str, Any]) -> bool:
+    """Return whether a record is of the same command, machine and code, lacks a method, and can be trusted."""
+    is_same = all(getattr(begun, name) == value for name, value in facts.items())
+    is_whole = begun.asked.get("methods", {}).keys() <= {row.label for row in begun.rows}
+    return is_same and not is_whole and not begun.missed and not begun.environment.dirty
 
 
 def _record(
