@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 import pytest
-from executions import EXECUTIONS
+from executions import EXECUTIONS, daily
 
 from petl_bench import plugins
 from petl_bench.testing import CHECKS, SLOW_CHECKS, Subject, tiny_backbone
@@ -117,7 +117,7 @@ def test_a_method_keeps_under_other_settings_what_settings_break(name: str, sett
     keeps(subject_of(name, families(name)[0], settings), BRIEF)
 
 
-@pytest.mark.parametrize("execution", EXECUTIONS)
+@pytest.mark.parametrize("execution", daily(EXECUTIONS, ("tapped", "streamed", "forked")))
 def test_every_execution_compiles(execution: str) -> None:
     name, settings = EXECUTIONS[execution]
     subject = subject_of(name, families(name)[0], settings)

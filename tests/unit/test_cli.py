@@ -14,6 +14,7 @@ from petl_bench.cli.main import GROUPS, app, main
 FLAGS = {
     "run": {
         "--method", "--tasks", "--backbone", "--dataset", "--decoder", "--budget", "--seed", "--seeds", "--set",
+        "--deterministic",
         "--device", "--root",
         "--out", "--force", "--evaluate-only", "--dry-run",
     },
