@@ -138,8 +138,8 @@ def test_what_saves_much_with_every_task_is_not_near_constant() -> None:
 
 
 def test_records_of_rounds_alone_are_fitted_again_when_they_are_read() -> None:
-    """The committed record has two processes; vmt had slopes of 0.14 % and 1.92 %, and the interval of one."""
-    path = Path(__file__).resolve().parents[2] / "reports" / "scaling" / "scaling.json"
+    """Five methods of a record of version 1: two processes, where vmt had slopes of 0.14 and 1.92 %."""
+    path = Path(__file__).resolve().parents[1] / "golden" / "scaling-1.json"
     old, new = ScalingRecord.model_validate_json(path.read_text("utf-8")), read_scaling(path)
     assert new is not None
     assert (old.schema_version, new.schema_version) == (1, 2)
