@@ -98,7 +98,7 @@ def scaling_command(
                 progress=progress,
                 keep=keep,
                 begun=begun,
-                say=typer.echo,
+                say=lambda words: typer.echo(words, err=True),  # stdout may be JSON
             )
         except DisagreementError as error:
             typer.echo(f"Error: {error}", err=True)
