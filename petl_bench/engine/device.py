@@ -33,6 +33,11 @@ def choose_device(asked: str) -> torch.device:
     return device
 
 
+def cores_here() -> int:
+    """Return how many processor cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def make_accelerator(config: RunConfig) -> Accelerator:
     """Return the accelerator of a run: its device, number type and processes.
 
@@ -53,6 +58,7 @@ def make_accelerator(config: RunConfig) -> Accelerator:
         )
     if device.type == "cuda":
         torch.cuda.set_device(device)
+        plain_float32()
     # Each run of an experiment has a device and a number type of its own, where accelerate keeps one for a process.
     AcceleratorState._reset_state(reset_partial_state=True)
     accelerator = Accelerator(mixed_precision=config.train.precision, cpu=device.type == "cpu")
@@ -63,6 +69,12 @@ def make_accelerator(config: RunConfig) -> Accelerator:
 
 def _same(one: torch.device, two: torch.device) -> bool:
     return one.type == two.type and (":" not in str(two) or one == two)
+
+
+def plain_float32() -> None:
+    """Let float32 be float32 on CUDA: cuDNN would convolve in TF32 (10 bits of mantissa), and no record say so."""
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False
 
 
 @contextmanager

@@ -15,6 +15,7 @@ import torch
 from petl_bench.config import RunConfig
 from petl_bench.engine.allocator import keep_freed_memory
 from petl_bench.engine.build import build_model
+from petl_bench.engine.device import plain_float32
 from petl_bench.measure.cost.latency import interleave
 from petl_bench.measure.cost.memory import Peak, peak
 from petl_bench.measure.cost.work import plain_backbone
@@ -92,10 +93,11 @@ def _time_here(setup: Setup, method: Mapping[str, Any]) -> Timed:
 
 
 def prepare(setup: Setup) -> None:
-    """Set what holds for the whole process: threads, and memory that is kept."""
+    """Set what holds for the whole process: threads, memory that is kept, and float32 that is no TF32."""
     if setup.threads is not None:
         torch.set_num_threads(setup.threads)
     keep_freed_memory()
+    plain_float32()
 
 
 def plain_step(setup: Setup, config: RunConfig) -> Step:
