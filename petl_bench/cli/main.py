@@ -260,6 +260,8 @@ def main(arguments: list[str] | None = None) -> None:
         if isinstance(stream, io.TextIOWrapper):  # one of another encoding shows ? for an arrow, and no traceback
             stream.reconfigure(errors="replace")
     try:
+        if any("\0" in argument for argument in arguments or ()):  # no shell can pass one, and no path can hold one
+            raise UsageError("An argument holds a NUL character, which no name and no path can.")
         app(arguments)
     except UsageError as error:
         typer.echo(f"Error: {error}", err=True)

@@ -62,6 +62,7 @@ def scaling_command(
     numbers = numbers_of_tasks(tasks)
     if mode not in MODES:
         raise unknown_name("mode", mode, MODES, command=f"petl-bench scaling --mode {nearest(mode, MODES) or 'eager'}")
+    from petl_bench.engine.device import choose_device
     from petl_bench.measure.cost.agreement import DisagreementError
     from petl_bench.measure.cost.record import scale
     from petl_bench.measure.cost.workload import Setup
@@ -77,7 +78,7 @@ def scaling_command(
     require_replaceable(out, FILES)
     Store(out).require_writable()
     begun = read_scaling(out / RECORD)
-    setup = Setup(asked, numbers, phases, parts, mode, batch, rounds, seconds, threads, device)
+    setup = Setup(asked, numbers, phases, parts, mode, batch, rounds, seconds, threads, str(choose_device(device)))
     with bar(Console(stderr=True)) as shown:
         line = shown.add_task("scaling", total=len(methods) + 1, state="")
 
@@ -121,9 +122,11 @@ def bench_peers_command(
     tasks: Annotated[str | None, typer.Option(help="Numbers of tasks [default: those of the list].")] = None,
     batch: Annotated[int, typer.Option(min=1, help="Images of a timed pass.")] = 4,
     rounds: Annotated[int, typer.Option(min=2, help="Rounds.")] = 8,
+    device: Annotated[str, typer.Option(help="cpu, cuda ...")] = "cpu",
     format_: FormatOption = Format.TABLE,
 ) -> None:
     """Time the encoder of a method beside what a user would pick instead."""
+    from petl_bench.engine.device import choose_device
     from petl_bench.measure.cost.peers import compare, read_peers
     from petl_bench.terminal import bar
 
@@ -137,7 +140,15 @@ def bench_peers_command(
         def progress(state: str) -> None:
             shown.update(line, state=state, advance=shown.tasks[0].fields["state"] != "")
 
-        rows = compare(asked, peers, method_section, batch_size=batch, min_rounds=rounds, progress=progress)
+        rows = compare(
+            asked,
+            peers,
+            method_section,
+            batch_size=batch,
+            min_rounds=rounds,
+            device=str(choose_device(device)),
+            progress=progress,
+        )
     print_as(rows, format_, f"encoder inference, batch {batch}: times the first method ({peers.methods[0]})")
 
 

@@ -30,6 +30,8 @@ def choose_device(asked: str) -> torch.device:
         reason = str(error).strip().partition("\n")[0]
         raise UsageError(f"--device {asked}: {reason}.\nType: petl-bench run ... --device cpu") from None
     assert computed == 2, f"{device} adds one and one to {computed}"
+    if str(device) == "cuda":  # the one in use: torch.cuda.set_device wants its number
+        return torch.device("cuda", torch.cuda.current_device())
     return device
 
 
@@ -68,7 +70,7 @@ def make_accelerator(config: RunConfig) -> Accelerator:
 
 
 def _same(one: torch.device, two: torch.device) -> bool:
-    return one.type == two.type and (":" not in str(two) or one == two)
+    return one == two or str(one) == two.type  # accelerate's may have no number
 
 
 def plain_float32() -> None:

@@ -227,7 +227,7 @@ def write_hypersim(root: Path) -> Path:
         reflectance = np.full((*size, 3), 0.5, dtype=np.float16)
         reflectance[0] = np.inf
         kinds = {
-            "geometry/semantic": np.where(classes_of(frame, size) == 0, -1, classes_of(frame, size)).astype(np.int16),
+            "geometry/semantic": np.where(classes_of(frame, size) == 0, np.int16(-1), classes_of(frame, size)),
             "geometry/depth_meters": np.full(size, 4.0, dtype=np.float16),
             "geometry/normal_cam": normals,
             "final/diffuse_reflectance": reflectance,

@@ -17,6 +17,7 @@ from torch import Tensor
 from petl_bench.config import Section, validate_section
 from petl_bench.engine.allocator import keep_freed_memory
 from petl_bench.engine.build import build_model
+from petl_bench.engine.device import plain_float32
 from petl_bench.errors import UsageError
 from petl_bench.features import Features
 from petl_bench.measure.cost.laps import Lap
@@ -56,6 +57,7 @@ def compare(
     *,
     batch_size: int,
     min_rounds: int,
+    device: str,
     progress: Callable[[str], None],
 ) -> list[dict[str, Any]]:
     """Return one row per peer and number of tasks: milliseconds, and how many times the first method's.
@@ -66,6 +68,7 @@ def compare(
         UsageError: peft is not installed.
     """
     keep_freed_memory()
+    plain_float32()
     rows: list[dict[str, Any]] = []
     for tasks in peers.tasks:
         progress(f"T = {tasks}")
@@ -73,16 +76,16 @@ def compare(
         image = torch.empty(0)
         for label in (*peers.methods, *peers.merged):
             built = build_on_meta({**settings, "method": section_of(label), "tasks": tasks})
-            model = build_model(built.config, built.channels)
+            model = build_model(built.config, built.channels).to(device)
             if not len(image):
-                image = _images(built, batch_size)
-                things[REFERENCE] = frozen_pass(plain_backbone(built.config), image)
+                image = torch.rand(batch_size, 3, *built.config.dataset.size, device=device)
+                things[REFERENCE] = frozen_pass(plain_backbone(built.config).to(device), image)
                 things[PEFT] = peft_switched(built, image, tasks)
             if label in peers.merged:
-                things[f"{label}, merged"] = frozen_pass(model.method.merged(0), image)
+                things[f"{label}, merged"] = frozen_pass(model.method.merged(0).to(device), image)
             else:
                 things[label] = inference(model, image, decode=False)
-        rounds = interleave(things, min_rounds=min_rounds, min_seconds=0.0)
+        rounds = interleave(things, min_rounds=min_rounds, min_seconds=0.0, device=torch.device(device))
         for name, samples in rounds.milliseconds.items():
             ratios = rounds.ratios(name, peers.methods[0])
             low, high = interval_of_median(ratios)
@@ -119,7 +122,7 @@ def peft_switched(built: MetaModel, image: Tensor, tasks: int) -> Step:
     model: Any = get_peft_model(backbone, config, adapter_name=names[0])
     for name in names[1:]:
         model.add_adapter(name, config)
-    model.eval()
+    model.to(image.device).eval()
 
     def step(lap: Lap) -> list[Features]:
         with torch.no_grad():
@@ -131,7 +134,3 @@ def peft_switched(built: MetaModel, image: Tensor, tasks: int) -> Step:
 def _switched(model: Any, name: str) -> Any:
     model.set_adapter(name)
     return model
-
-
-def _images(built: MetaModel, batch_size: int) -> Tensor:
-    return torch.rand(batch_size, 3, *built.config.dataset.size)
