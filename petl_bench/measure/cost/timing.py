@@ -51,7 +51,7 @@ def time_method(setup: Setup, method: Mapping[str, Any]) -> Timed:
     with ProcessPoolExecutor(max_workers=1, mp_context=get_context("spawn")) as pool:
         while True:
             try:
-                return pool.submit(_time_here, setup, method).result()
+                return pool.submit(time_here, setup, method).result()
             except RuntimeError as error:
                 if setup.batch_size == 1 or not _is_out_of_memory(error):
                     raise
@@ -63,7 +63,8 @@ def _is_out_of_memory(error: RuntimeError) -> bool:
     return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator: can't allocate memory" in str(error)
 
 
-def _time_here(setup: Setup, method: Mapping[str, Any]) -> Timed:
+def time_here(setup: Setup, method: Mapping[str, Any]) -> Timed:
+    """Time a method as ``time_method`` does, in this process."""
     prepare(setup)
     device = torch.device(setup.device)
     models: dict[str, tuple[MetaModel, MultiTaskModel]] = {}
