@@ -35,11 +35,6 @@ def choose_device(asked: str) -> torch.device:
     return device
 
 
-def cores_here() -> int:
-    """Return how many processor cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def make_accelerator(config: RunConfig) -> Accelerator:
     """Return the accelerator of a run: its device, number type and processes.
 

@@ -6,13 +6,12 @@ from functools import cached_property
 from typing import Any
 
 from petl_bench.config import RunConfig
-from petl_bench.engine.device import cores_here
 from petl_bench.errors import UsageError
 from petl_bench.launch import Launch
 from petl_bench.records.store import Store
 from petl_bench.sweep.job import Job, jobs_of
 from petl_bench.sweep.local import Local
-from petl_bench.sweep.machine import Budget, gpus_here
+from petl_bench.sweep.machine import Budget, cores_here, gpus_here
 from petl_bench.sweep.ray import connect, largest_node, run_on_ray
 from petl_bench.sweep.show import Show
 from petl_bench.sweep.slurm import submit

@@ -6,6 +6,11 @@ from dataclasses import dataclass, field
 import torch
 
 
+def cores_here() -> int:
+    """Return how many processor cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def gpus_here() -> list[str]:
     """Return the CUDA devices that this process may use, as ``CUDA_VISIBLE_DEVICES`` names them."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")

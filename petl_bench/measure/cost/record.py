@@ -1,16 +1,12 @@
 """From methods to a record of how their cost grows: count, time, fit, label."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from functools import partial
-from multiprocessing import get_context
 from typing import Any
 
 import torch
 
-from petl_bench.engine.device import cores_here
 from petl_bench.engine.environment import environment
 from petl_bench.measure.cost.agreement import agreements, require_agreement
 from petl_bench.measure.cost.flops import Work
@@ -83,13 +79,11 @@ def scale(
     measured = list(dict.fromkeys(row.label for row in rows))
     if measured:
         say(f"This was broken off before; taken from its record: {', '.join(measured)}. Another --out measures anew.")
-    left = [label for label in first if label not in measured]
-    counts = _count_all(setup, {label: methods[label] for label in left}, apart=is_timed)
     for label in first:
         progress(label)
         if label in measured:
             continue
-        counted = next(counts)
+        counted = {tasks: count_method(setup, methods[label], tasks) for tasks in setup.tasks}
         named = {"method": methods[label]["name"], "label": label}
         if "macs" in metrics:
             agreed += agreements({**setup.settings, "method": methods[label]}, label, setup.tasks)
@@ -109,20 +103,6 @@ def scale(
         keep(_record(facts, rows, by_label, agreed, controls))
     progress("")
     return _record(facts, rows, by_label, agreed, controls)
-
-
-def _count_all(setup: Setup, methods: Mapping[str, Mapping[str, Any]], *, apart: bool) -> Iterator[Mapping[int, Costs]]:
-    """Count each method at every number of tasks; ``apart``: in a process a core, all before the first is given."""
-    if not apart:
-        yield from (_count(setup, method) for method in methods.values())
-        return
-    with ProcessPoolExecutor(min(cores_here(), len(methods) or 1), get_context("spawn"), prepare, (setup,)) as pool:
-        counted = list(pool.map(partial(_count, setup), methods.values()))
-    yield from counted
-
-
-def _count(setup: Setup, method: Mapping[str, Any]) -> dict[int, Costs]:
-    return {tasks: count_method(setup, method, tasks) for tasks in setup.tasks}
 
 
 def _asked(setup: Setup, methods: Mapping[str, Mapping[str, Any]], metrics: Sequence[str]) -> dict[str, Any]:
