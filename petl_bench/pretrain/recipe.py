@@ -1,6 +1,9 @@
 """What decides the embedded backbone's weights, beside the pictures."""
 
+from pydantic import field_validator
+
 from petl_bench.config import NonNegative, Positive, Section
+from petl_bench.data import scenes
 
 LABELS = {
     "depth": 0.3,
@@ -36,3 +39,12 @@ class Recipe(Section):
     hidden_share: NonNegative = 0.0
     labels: dict[str, NonNegative] = LABELS
     checkpoint_every: Positive = 250
+
+    @field_validator("labels")
+    @classmethod
+    def _are_of_the_source(cls, labels: dict[str, float]) -> dict[str, float]:
+        """Refuse labels that rooms of the source domain lack, such as those of the headline tasks."""
+        known = (*scenes.LABELS["source"], *scenes.FURTHER)
+        for name in labels.keys() - known:
+            raise ValueError(f"the source domain has no label {name!r}; it has {', '.join(known)}.")
+        return labels

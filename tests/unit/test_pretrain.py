@@ -195,6 +195,10 @@ def test_another_recipe_never_replaces_the_shipped_weights(capsys: pytest.Captur
     with pytest.raises(SystemExit):
         main(["pretrain", "--set", "step=5", "--out", "weights.safetensors"])
     assert "Did you mean 'steps'" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as stopped:
+        main(["pretrain", "--set", "labels={semseg=1.0}", "--out", "weights.safetensors"])
+    assert stopped.value.code == 2
+    assert "the source domain has no label 'semseg'" in capsys.readouterr().err
 
 
 def test_the_probe_is_the_same_twice(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
