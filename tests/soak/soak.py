@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -56,6 +57,7 @@ class Tally:
     faults: Counter[str] = field(default_factory=Counter)
     said: Counter[str] = field(default_factory=Counter)
     steps_taken: int = 0
+    steps_robbed: int = 0
     steps_needed: int = 0
     finished: int = 0
     wrong: list[str] = field(default_factory=list)
@@ -65,7 +67,7 @@ class Child:
     """A process that executes one run, forked from this one, which never computes anything itself."""
 
     def __init__(self, config: RunConfig, store: Path, log: Path, *, most_bytes: int | None = None) -> None:
-        self.is_robbed = most_bytes is not None  # it cannot save, so what it does will be done again
+        self.is_robbed = most_bytes is not None  # it can hardly save, so that what it does is mostly done again
         self._steps, write = os.pipe()
         signals = {signal.SIGINT, signal.SIGTERM}
         signal.pthread_sigmask(signal.SIG_BLOCK, signals)  # a signal must not unwind this process's frames in the child
@@ -149,8 +151,8 @@ def damage(working: Path, draw: random.Random) -> bool:
 class Soak:
     """One session of faults."""
 
-    def __init__(self, folder: Path, seed: int) -> None:
-        self.folder, self.draw, self.tally = folder, random.Random(seed), Tally()
+    def __init__(self, folder: Path, seed: int, faults: Sequence[str] = FAULTS) -> None:
+        self.folder, self.faults, self.draw, self.tally = folder, faults, random.Random(seed), Tally()
         self.log = folder / "log"
         self.references: dict[str, tuple[Path, float]] = {}
         for name in METHODS:
@@ -172,7 +174,7 @@ class Soak:
         is_mounted = self.draw.random() < 0.2 and _mount(store)
         try:
             for _ in range(self.draw.randrange(1, MOST_FAULTS + 1)):
-                self._fault(name, store, self.draw.choice(FAULTS))
+                self._fault(name, store, self.draw.choice(self.faults))
                 if self._is_there(name, store):
                     break
             self._attempt(Child(configured(name), store, self.log))
@@ -215,14 +217,14 @@ class Soak:
             free = shutil.disk_usage(store).free
             ballast.write_bytes(bytes(max(0, free - self.draw.randrange(1, 400_000))))
         child = Child(config, store, self.log)
-        child.is_robbed = True
+        child.is_robbed = os.path.ismount(store)
         self._attempt(child)
         ballast.unlink(missing_ok=True)
 
     def _attempt(self, child: Child) -> None:
         status, steps = child.end()
-        if not child.is_robbed:
-            self.tally.steps_taken += steps
+        self.tally.steps_taken += steps
+        self.tally.steps_robbed += steps * child.is_robbed
         if os.WIFEXITED(status) and os.WEXITSTATUS(status) > 3:
             self.tally.wrong.append("a traceback, see the log")
 
@@ -256,9 +258,10 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=20)
     parser.add_argument("--rounds", type=int, default=1_000_000)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--faults", nargs="+", choices=FAULTS, default=FAULTS)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="soak-") as folder:
-        soak = Soak(Path(folder), options.seed)
+        soak = Soak(Path(folder), options.seed, options.faults)
         end, rounds = time.monotonic() + 60 * options.minutes, 0
         while time.monotonic() < end and rounds < options.rounds:
             soak.round(rounds)
@@ -268,8 +271,9 @@ def main() -> int:
     words = Counter(line.split(":")[1].strip()[:24] for line in lines if line.startswith("said:"))
     print(f"{rounds} runs, {sum(tally.faults.values())} faults: {dict(tally.faults)}")
     print(f"said: {dict(words.most_common(8))}")
-    share = tally.steps_taken / max(1, tally.steps_needed) - 1
-    print(f"steps taken {tally.steps_taken}, needed {tally.steps_needed}: {100 * share:.1f} % were repeated")
+    again = 100 * (tally.steps_taken / max(1, tally.steps_needed) - 1)
+    print(f"steps taken {tally.steps_taken}, needed {tally.steps_needed}: {again:.1f} % were repeated;")
+    print(f"{tally.steps_robbed} of them were taken without room to save")
     print(f"lost or wrong: {len(tally.wrong)}")
     for line in tally.wrong:
         print(f"- {line}")
