@@ -3,15 +3,16 @@
 A claim is a file ``claim-N.json`` that is created exclusively; the highest N owns the folder. Its owner touches it at
 every beat. A claim whose process is gone from this machine is stale at once; any other one is stale when the waiting
 process has seen it unchanged for a lease by a clock of its own, so no clock is compared with another machine's. A
-stale claim N is taken over by creating N + 1: of several that try, one can. Nothing is appended and nothing is locked:
-exclusive creation and times of change are all that is needed of a network's file system.
+stale claim N is taken over by creating N + 1 and removing what is stale: of several that try, one can, and where it is
+killed in between, both are stale to the next. Nothing is appended and nothing is locked: exclusive creation and times
+of change are all that is needed of a network's file system.
 """
 
 import os
 import re
 import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,11 +55,13 @@ class Seen:
 
 def look(folder: Path) -> Seen | None:
     """Return the claim on a folder, or None."""
-    for number in sorted(_numbers(folder), reverse=True):
-        seen = _look_at(folder, number)
-        if seen is not None:
-            return seen
-    return None
+    return next(reversed(_look_at_all(folder)), None)
+
+
+def _look_at_all(folder: Path) -> list[Seen]:
+    """Return all claims on a folder, the highest last: lower ones were left where a process was killed."""
+    there = (_look_at(folder, number) for number in sorted(_numbers(folder)))
+    return [seen for seen in there if seen is not None]
 
 
 def _look_at(folder: Path, number: int) -> Seen | None:
@@ -66,8 +69,10 @@ def _look_at(folder: Path, number: int) -> Seen | None:
         with (folder / _name(number)).open(encoding="utf-8") as file:
             changed = os.fstat(file.fileno()).st_mtime_ns
             text = file.read()
-    except (OSError, UnicodeDecodeError):
+    except FileNotFoundError:
         return None
+    except (OSError, UnicodeDecodeError):
+        return Seen(number, UNKNOWN, 0)
     try:
         return Seen(number, Owner.model_validate_json(text), changed)
     except ValueError:
@@ -145,8 +150,10 @@ def _acquire(folder: Path, say: Say, wait: bool, lease_seconds: float) -> Claim:
     judged = _Judgement(lease_seconds)
     told = ""
     while True:
-        seen = look(folder)
-        if seen is not None and not judged.is_stale(seen):
+        there = _look_at_all(folder)
+        alive = [seen for seen in there if not judged.is_stale(seen)]
+        if alive:
+            seen = alive[-1]
             whose = f"{folder.name.removeprefix('.')} is being run by {seen.owner}"
             if not wait:
                 raise ClaimedError(f"{whose}.\nType: petl-bench status {folder.parent}")
@@ -155,18 +162,18 @@ def _acquire(folder: Path, say: Say, wait: bool, lease_seconds: float) -> Claim:
                 say(f"{whose}: waiting for it")
             time.sleep(lease_seconds / POLLS)
             continue
-        owner = _create(folder, seen)
+        number = there[-1].number + 1 if there else 1
+        owner = _create(folder, number, there)
         if owner is None:
             time.sleep(lease_seconds / POLLS / 10)
             continue
-        if seen is not None:
-            say(f"took over {folder.name.removeprefix('.')} from {seen.owner}, which is gone")
-        return Claim(folder, 1 if seen is None else seen.number + 1, owner, lease_seconds)
+        if there:
+            say(f"took over {folder.name.removeprefix('.')} from {there[-1].owner}, which is gone")
+        return Claim(folder, number, owner, lease_seconds)
 
 
-def _create(folder: Path, stale: Seen | None) -> Owner | None:
-    """Create the claim after the stale one; None if another process came first."""
-    number = 1 if stale is None else stale.number + 1
+def _create(folder: Path, number: int, stale: Sequence[Seen]) -> Owner | None:
+    """Create the claim after the stale ones, which go; None if another process came first."""
     path = folder / _name(number)
     owner = myself()
     folder.mkdir(parents=True, exist_ok=True)
@@ -175,13 +182,11 @@ def _create(folder: Path, stale: Seen | None) -> Owner | None:
             file.write(owner.model_dump_json())
     except (FileExistsError, FileNotFoundError):  # taken, or the folder went between the two calls
         return None
-    others = _numbers(folder) - {number, stale.number if stale else 0}
-    again = _look_at(folder, stale.number) if stale else None
-    if others or (again is not None and stale is not None and again.owner.token != stale.owner.token):
+    if any(seen.number != number and seen not in stale for seen in _look_at_all(folder)):
         path.unlink(missing_ok=True)
         return None
-    if stale is not None:
-        (folder / _name(stale.number)).unlink(missing_ok=True)
+    for seen in stale:
+        (folder / _name(seen.number)).unlink(missing_ok=True)
     return owner
 
 
@@ -190,16 +195,13 @@ class _Judgement:
 
     def __init__(self, lease_seconds: float) -> None:
         self._lease_seconds = lease_seconds
-        self._last: Seen | None = None
-        self._first_seen = 0.0
+        self._first_seen: dict[Seen, float] = {}
 
     def is_stale(self, seen: Seen) -> bool:
         if seen.owner.is_gone:
             return True
-        if seen != self._last:
-            self._last, self._first_seen = seen, time.monotonic()
-        is_here = seen.owner.place == place()
-        return not is_here and time.monotonic() - self._first_seen > self._lease_seconds
+        first = self._first_seen.setdefault(seen, time.monotonic())
+        return seen.owner.place != place() and time.monotonic() - first > self._lease_seconds
 
 
 def _name(number: int) -> str:

@@ -63,6 +63,33 @@ def test_a_folder_with_other_files_stays(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / ".run").iterdir()] == ["checkpoint"]
 
 
+def gone(folder: Path, number: int) -> None:
+    """Leave the claim of a process of this machine that is no more."""
+    owner = myself().model_copy(update={"started": "0", "token": f"gone-{number}"})
+    folder.mkdir(exist_ok=True)
+    (folder / f"claim-{number}.json").write_text(owner.model_dump_json())
+
+
+@pytest.mark.parametrize("left", [(1, 2), (2, 5), (1, 2, 3)])
+def test_who_was_killed_while_taking_over_leaves_nothing_that_stops_the_next(
+    left: tuple[int, ...], tmp_path: Path
+) -> None:
+    for number in left:
+        gone(tmp_path / ".run", number)
+    said: list[str] = []
+    with claimed(tmp_path / ".run", say=said.append):
+        assert [path.name for path in (tmp_path / ".run").iterdir()] == [f"claim-{left[-1] + 1}.json"]
+    assert len(said) == 1
+    assert "took over" in said[0]
+
+
+def test_a_claim_that_is_held_is_respected_below_one_of_a_process_that_is_gone(tmp_path: Path) -> None:
+    with claimed(tmp_path / ".run", say=silent):
+        gone(tmp_path / ".run", 2)
+        with pytest.raises(ClaimedError), claimed(tmp_path / ".run", say=silent, wait=False):
+            pass
+
+
 def test_a_second_process_is_told_whose_it_is(tmp_path: Path) -> None:
     with (
         claimed(tmp_path / ".run", say=silent),
