@@ -42,7 +42,7 @@ FLAGS = {
         "--method", "--tasks", "--backbone", "--dataset", "--decoder", "--phase", "--part", "--metric", "--mode",
         "--batch", "--rounds", "--seconds", "--processes", "--threads", "--device", "--set", "--out", "--format",
     },
-    "bench-peers": {"--backbone", "--tasks", "--batch", "--rounds", "--format"},
+    "bench-peers": {"--backbone", "--tasks", "--batch", "--rounds", "--device", "--format"},
     "list": {"--format", "--support"},
     "check": {"--backbone", "--set", "--slow", "--format", "--write"},
     "data": set(),
