@@ -46,8 +46,10 @@ class VMTLite(ReadOutMethod):
 
         @model_validator(mode="before")
         @classmethod
-        def defaults_of_the_sharing(cls, values: dict[str, Any]) -> dict[str, Any]:
+        def defaults_of_the_sharing(cls, values: Any) -> Any:
             """Fill in what goes with the sharing; where nothing is extracted, it is extracted nowhere."""
+            if not isinstance(values, dict):
+                return values  # no section at all, which is refused after this
             defaults = dict(DEFAULTS.get(str(values.get("sharing")), {}))
             if values.get("extract") == "none":
                 defaults.pop("extract_at", None)

@@ -3,6 +3,7 @@
 import pytest
 from conftest import resolved
 
+from petl_bench import plugins
 from petl_bench.config import assign, merge, parse_value, validate_section
 from petl_bench.errors import UsageError
 from petl_bench.experiment import Experiment, expand
@@ -42,6 +43,14 @@ def test_a_misspelt_key_names_the_nearest_one() -> None:
 def test_a_value_of_the_wrong_type_is_refused_with_its_key(sections: dict[str, object], part: str) -> None:
     with pytest.raises(UsageError, match=part):
         resolved("vmt", **sections)
+
+
+def test_a_text_in_place_of_a_methods_section_is_refused_by_every_method() -> None:
+    names = list(plugins.listings("methods"))
+    assert "vmt-lite" in names, "its defaults depend on its settings"
+    for name in names:
+        with pytest.raises(UsageError, match="expected is an object"):
+            validate_section(plugins.load("methods", name).Config, "text", "method")  # pyright: ignore[reportArgumentType]
 
 
 def test_a_key_below_a_value_is_refused() -> None:
