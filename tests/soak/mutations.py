@@ -61,7 +61,8 @@ def mutate(settings: dict[str, Any], draw: random.Random, names: dict[str, list[
     elif kind == 5 and isinstance(value, (int, float)):
         inner[key] = draw.choice((-value, value * 10**6, 0.5, str(value), bool(value)))
     elif kind == 6 and isinstance(value, str):
-        inner[key] = draw.choice((value[:-1], value * 2, value.upper(), value.encode().hex(), value + "\x00"))
+        written = value.encode(errors="surrogatepass").hex()
+        inner[key] = draw.choice((value[:-1], value * 2, value.upper(), written, value + "\x00"))
     else:
         inner[key] = copy.deepcopy(draw.choice(VALUES))
 
