@@ -35,10 +35,12 @@ class Tuned(Section):
     Attributes:
         how: In words.
         rows: ``method`` and settings by dotted key, the rates among them. A file need not say them: they are its own.
+        budget: At which they were found; likewise.
     """
 
     how: str
     rows: tuple[dict[str, Any], ...] = ()
+    budget: str | None = None
 
     def holds(self, settings: Mapping[str, Any]) -> bool:
         """Return whether a run, by its settings with dotted keys, has what was found for its row."""
@@ -110,7 +112,8 @@ class Experiment(Axes):
     def tuned(self, how: str) -> "Experiment":
         """Return the experiment with its rows as what tuning found, and how."""
         rows = tuple({"method": row.method, **row.set} for row in self.rows)
-        return self.model_copy(update={"report": self.report.model_copy(update={"tuned": Tuned(how=how, rows=rows)})})
+        tuned = Tuned(how=how, rows=rows, budget=self.base.get("budget"))
+        return self.model_copy(update={"report": self.report.model_copy(update={"tuned": tuned})})
 
 
 def experiments_folder() -> Path:

@@ -91,13 +91,15 @@ def analyse(comparison: Comparison, roles: Roles, published: Mapping[str, Source
 
 
 def _ranking(comparison: Comparison, roles: Roles) -> str:
-    """Say how the rates were found, if every run has those that were."""
-    if roles.tuned is None:
+    """Say how the rates were found, if every run has those that were; and at which budget, if not at its own."""
+    tuned = roles.tuned
+    if tuned is None:
         return UNTUNED
-    others = sorted({run.method for run in comparison.runs if not roles.tuned.holds(run.settings)})
+    others = sorted({run.method for run in comparison.runs if not tuned.holds(run.settings)})
     if others:
         return f"{UNTUNED} (of {', '.join(others)} there are runs at other rates than were found)"
-    return f"rates tuned: {roles.tuned.how}"
+    moved = tuned.budget is not None and {tuned.budget} != {run.settings["budget"] for run in comparison.runs}
+    return f"rates tuned{f' at budget {tuned.budget}, not at this one' if moved else ''}: {tuned.how}"
 
 
 def _missing(comparison: Comparison, roles: Roles, rows: Sequence[Row]) -> Iterator[tuple[str, str]]:

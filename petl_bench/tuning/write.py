@@ -93,7 +93,7 @@ def write_experiment(path: Path, experiment: Experiment) -> None:
     content = experiment.model_dump(mode="json", exclude_defaults=True)
     content |= {"seeds": list(experiment.seeds)}
     rows = content.pop("rows")
-    del content["report"]["tuned"]["rows"]  # its own
+    content["report"]["tuned"] = {"how": experiment.report.tuned.how}  # the rest is its own
     sections = {key: content.pop(key) for key in ("base", "launch", "report") if key in content}
     parts = [f"{MARK}: {' '.join(experiment.report.tuned.how.split())}", *_lines(content)]
     for name, values in sections.items():

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from report_store import PUBLISHED, REFERENCE, ROLES, Case, analysed, text_of, usual, write
 
-from petl_bench.experiment import Tuned
+from petl_bench.experiment import Tuned, experiments_folder, read_experiment
 from petl_bench.records.store import write_scores
 from petl_bench.report.analysis import Analysis, analyse
 from petl_bench.report.groups import comparisons
@@ -54,8 +54,8 @@ def test_the_page_shows_both_tables(tmp_path: Path) -> None:
     assert "### Above the floor" not in text_of(tmp_path / "other", usual("single", 0.0))
 
 
-def with_rates(tmp_path: Path, cases: list[Case], *rows: dict[str, Any]) -> Analysis:
-    roles = ROLES.model_copy(update={"tuned": Tuned(how="by hand", rows=rows)})
+def with_rates(tmp_path: Path, cases: list[Case], *rows: dict[str, Any], budget: str | None = None) -> Analysis:
+    roles = ROLES.model_copy(update={"tuned": Tuned(how="by hand", rows=rows, budget=budget)})
     (comparison,) = comparisons(load([write(tmp_path / "runs", cases)]).runs, roles)
     return analyse(comparison, roles, PUBLISHED)
 
@@ -67,3 +67,16 @@ def test_a_table_is_called_tuned_only_where_every_run_has_the_rates_that_were_fo
     other = [*cases, *usual("vmt", 0.0, learning_rate=5e-3)]
     assert with_rates(tmp_path / "one", other, *rows).ranking.startswith("rates not tuned: no ranking (of vmt ")
     assert with_rates(tmp_path / "none", cases, rows[0]).ranking.startswith("rates not tuned: no ranking (of vmt ")
+
+
+def test_rates_that_were_found_at_another_budget_are_said_to_be(tmp_path: Path) -> None:
+    cases, row = usual("single", 0.0), {"method": "single"}
+    (comparison,) = comparisons(load([write(tmp_path / "runs", cases)]).runs, ROLES)
+    own = comparison.runs[0].settings["budget"]
+    assert with_rates(tmp_path / "same", cases, row, budget=own).ranking == "rates tuned: by hand"
+    assert own != "full"
+    moved = with_rates(tmp_path / "moved", cases, row, budget="full").ranking
+    assert moved == "rates tuned at budget full, not at this one: by hand"
+    tuned = read_experiment(experiments_folder() / "main-tuned.toml").report.tuned
+    assert tuned is not None
+    assert tuned.budget == "quick"
