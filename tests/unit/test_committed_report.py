@@ -1,42 +1,74 @@
 """``reports`` are what the committed records give, and the README says what they say."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from petl_bench.experiment import read_experiment
+from petl_bench.experiment import Roles, read_experiment
 from petl_bench.records.refit import read_scaling
 from petl_bench.report import Report, report
+from petl_bench.report.analysis import analyse
+from petl_bench.report.groups import comparisons
+from petl_bench.report.load import load
 from petl_bench.report.scaling.page import CURVES, PAGE, RECORD, write_scaling
 from petl_bench.report.tables import to_markdown
 from petl_bench.signed import LIST, listed_in
 
 ROOT = Path(__file__).resolve().parents[2]
-COMMITTED = ROOT / "reports" / "main"
+REPORTS, RUNS = ROOT / "reports", ROOT / "reports" / "runs"
+STEPS = {"main": "500 steps", "main-full": "2,000 steps"}
 
 
 @pytest.fixture(scope="module")
-def again(tmp_path_factory: pytest.TempPathFactory) -> Report:
-    """The report made anew."""
-    roles = read_experiment(ROOT / "experiments" / "main-tuned.toml").report
-    return report([ROOT / "reports" / "runs" / "main"], tmp_path_factory.mktemp("again") / "main", roles)
+def roles() -> Roles:
+    """Who plays which part on both pages."""
+    return read_experiment(ROOT / "experiments" / "main-tuned.toml").report
 
 
-def test_the_committed_page_is_made_again_from_the_committed_records(again: Report) -> None:
-    out = again.page.parent
-    made = {str(path.relative_to(out)) for path in again.files}
-    assert made == {str(path.relative_to(COMMITTED)) for path in COMMITTED.rglob("*") if path.is_file()} - {LIST}
-    assert listed_in(COMMITTED) == made, "the list of what a report may replace"
+@pytest.fixture(scope="module")
+def again(tmp_path_factory: pytest.TempPathFactory, roles: Roles) -> Mapping[str, Report]:
+    """The reports made anew."""
+    out = tmp_path_factory.mktemp("again")
+    return {name: report([RUNS / name], out / name, roles) for name in STEPS}
+
+
+@pytest.mark.parametrize("page", STEPS)
+def test_the_committed_page_is_made_again_from_the_committed_records(again: Mapping[str, Report], page: str) -> None:
+    out, committed = again[page].page.parent, REPORTS / page
+    made = {str(path.relative_to(out)) for path in again[page].files}
+    assert made == {str(path.relative_to(committed)) for path in committed.rglob("*") if path.is_file()} - {LIST}
+    assert listed_in(committed) == made, "the list of what a report may replace"
     for name in sorted(made):
         if name.endswith((".md", ".tex")):
-            assert (out / name).read_text("utf-8") == (COMMITTED / name).read_text("utf-8"), name
+            assert (out / name).read_text("utf-8") == (committed / name).read_text("utf-8"), name
         elif name.endswith(".csv"):
-            pd.testing.assert_frame_equal(pd.read_csv(out / name), pd.read_csv(COMMITTED / name), rtol=1e-9)
+            pd.testing.assert_frame_equal(pd.read_csv(out / name), pd.read_csv(committed / name), rtol=1e-9)
 
 
-def test_the_table_of_the_readme_is_that_of_the_page(again: Report) -> None:
-    (group,) = again.groups
+def both_budgets(roles: Roles) -> pd.DataFrame:
+    """Return delta_m of every row at both budgets, and the mean gain over ``full`` likewise."""
+    columns: dict[str, dict[str, str]] = {}
+    for reference, what in (("single", "delta_m (%)"), ("full", "gain over full (%)")):
+        chosen = roles.model_copy(update={"reference": reference})
+        for name, steps in STEPS.items():
+            (comparison,) = comparisons(load([RUNS / name]).runs, chosen)
+            rows = [row for row in analyse(comparison, chosen, {}).rows if row.delta_m is not None and row.runs]
+            columns[f"{steps}: {what}"] = {
+                row.label: f"{row.delta_m.mean:+.2f} ± {row.delta_m.sd:.2f}" for row in rows if row.delta_m
+            }
+    return pd.DataFrame(columns).rename_axis("method").reset_index()
+
+
+def test_the_table_of_both_budgets_in_the_readme_is_that_of_the_records(roles: Roles) -> None:
+    table = both_budgets(roles)
+    assert len(table) == 11
+    assert to_markdown(table) in (ROOT / "README.md").read_text("utf-8")
+
+
+def test_the_table_of_the_readme_is_that_of_the_page(again: Mapping[str, Report]) -> None:
+    (group,) = again["main"].groups
     left_out = ["of them added", "of them the trunk's own", "decoder parameters", "% of one backbone"]
     left_out += ["% of 4 backbones", "floor-corrected gain (%) ↑", "train seconds", "seeds"]
     table = group.table.drop(columns=left_out)
