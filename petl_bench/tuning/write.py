@@ -10,6 +10,7 @@ from petl_bench.errors import UsageError
 from petl_bench.experiment import Experiment, Row, read_experiment
 from petl_bench.files import appearing
 from petl_bench.identity import flatten
+from petl_bench.plan import DEFAULTS
 from petl_bench.tuning.choose import Choice, Tuned
 from petl_bench.tuning.rows import base_of
 
@@ -54,7 +55,7 @@ def tuned_experiment(experiment: Experiment, over: Mapping[str, Any], tuned: Tun
     return experiment.model_copy(
         update={
             "title": f"{experiment.title}, tuned",
-            "base": base_of(experiment, over),
+            "base": {"budget": DEFAULTS["budget"], **base_of(experiment, over)},  # said: it is that of the rates
             "grid": {},
             "zip": {},
             "points": (),

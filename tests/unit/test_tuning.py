@@ -223,6 +223,21 @@ def test_the_written_experiment_runs_the_chosen_rows_on_the_test_images(experime
     assert read_experiment(path) == read
 
 
+@pytest.mark.parametrize(
+    ("own", "over", "budget"), [("smoke", None, "smoke"), ("smoke", "full", "full"), (None, None, "quick")]
+)
+def test_the_written_experiment_says_the_budget_of_its_rates(
+    experiment: Experiment, tmp_path: Path, own: str | None, over: str | None, budget: str
+) -> None:
+    base = {key: value for key, value in {**experiment.base, "budget": own}.items() if value is not None}
+    chosen = tuned_experiment(
+        experiment.model_copy(update={"base": base}), {"budget": over} if over else {}, Tuned((), {}), "by hand"
+    )
+    assert chosen.base["budget"] == budget
+    assert chosen.report.tuned is not None
+    assert chosen.report.tuned.budget == budget
+
+
 def test_a_file_of_somebody_else_is_never_written_over(experiment: Experiment, tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_text("mine", encoding="utf-8")
