@@ -79,12 +79,26 @@ def _holders(rows: Sequence[Row], value_of: Callable[[Run], object]) -> dict[str
 def _most_and_rest(holders: dict[str, list[str]]) -> str:
     """Return the value that most rows hold, then the other values with the rows that hold them."""
     most = max(holders, key=lambda value: len(holders[value]))
-    rest = {value: labels for value, labels in holders.items() if value != most}
-    return "; but ".join([most, _in_words(rest)] if rest else [most])
+    rest = _in_words(holders, but=most)
+    return f"{most}; but {rest}" if rest else most
 
 
-def _in_words(holders: dict[str, list[str]]) -> str:
-    return "; ".join(f"{value} ({', '.join(f'`{label}`' for label in labels)})" for value, labels in holders.items())
+def _in_words(holders: dict[str, list[str]], *, but: str | None = None) -> str:
+    """Return every value but one with the rows that hold it; of a value that most rows hold, those that do not."""
+    rows = dict.fromkeys(label for labels in holders.values() for label in labels)
+    said: list[str] = []
+    for value, labels in holders.items():
+        others = [label for label in rows if label not in labels]
+        if len(labels) < 3 or len(others) >= len(labels):
+            held = _quoted(labels)
+        else:
+            held = f"in every row but {_quoted(others)}" if others else "in every row"
+        said += [f"{value} ({held})"] if value != but else []
+    return "; ".join(said)
+
+
+def _quoted(labels: Sequence[str]) -> str:
+    return ", ".join(f"`{label}`" for label in labels)
 
 
 def _field(environment: Environment, key: str) -> object:

@@ -281,6 +281,15 @@ def test_a_difference_between_environments_is_named(tmp_path: Path):
     assert "0123456789ab with uncommitted changes" in text
 
 
+def test_a_difference_inside_most_rows_is_told_in_few_words(tmp_path: Path):
+    new = {"petl_bench": "0.1.0", "torch": "2.10.0"}
+    cases = usual("single", 0.0)
+    for name in ("vmt", "full", "lora"):
+        cases += [*usual(name, 0.0, seeds=(0, 1)), *usual(name, 0.0, seeds=(2,), versions=new)]
+    text = text_of(tmp_path, cases)
+    assert "in `versions.torch`: 2.9.0 (in every row); 2.10.0 (in every row but `single`)." in text
+
+
 def test_trained_models_are_compared_with_the_reference_over_pictures(usual_report: Report):
     text = page(usual_report).split("### These trained models, over pictures")[1]
     header = next(line for line in text.splitlines() if line.startswith("| method") and "delta_m" not in line)
