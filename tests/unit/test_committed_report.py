@@ -67,6 +67,29 @@ def test_the_table_of_both_budgets_in_the_readme_is_that_of_the_records(roles: R
     assert to_markdown(table) in (ROOT / "README.md").read_text("utf-8")
 
 
+def test_what_the_readme_says_of_more_rooms_is_what_their_records_say() -> None:
+    runs = load([RUNS / "more-rooms"]).runs
+    assert {run.settings["dataset.train_images"] for run in runs} == {800}
+    scores = {(run.method, run.seed): {task: run.result(task) for task in run.tasks} for run in runs}
+
+    def over(first: str, second: str, seed: int) -> float:
+        gains: list[float] = []
+        for task, result in scores[first, seed].items():
+            other = scores[second, seed][task]
+            assert result is not None
+            assert other is not None
+            sign = 1 if result.metrics[result.primary].higher_is_better else -1
+            gains.append(sign * (result.metrics[result.primary].value / other.metrics[other.primary].value - 1))
+        return 100 * sum(gains) / len(gains)
+
+    seeds = sorted(seed for method, seed in scores if method == "adapter")
+    by_seed = [f"{over('vmt', 'adapter', seed):.1f}" for seed in seeds]
+    text = " ".join((ROOT / "README.md").read_text("utf-8").split())
+    assert f"by {', '.join(by_seed[:-1])} and {by_seed[-1]} %" in text
+    below = [f"{-over(name, 'full', 0):.1f}" for name in ("vmt", "adapter", "bitfit")]
+    assert "then {} % below `full`, the shared adapter {} %, `bitfit` {} %".format(*below) in text
+
+
 def test_the_table_of_the_readme_is_that_of_the_page(again: Mapping[str, Report]) -> None:
     (group,) = again["main"].groups
     left_out = ["of them added", "of them the trunk's own", "decoder parameters", "% of one backbone"]
